@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Root: the small object that commits a snapshot; and the descriptor of a repository.
+ */
+#ifndef SRC_REPO_ROOT_H
+#define SRC_REPO_ROOT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "repo/run.h"
+#include "s3/buf.h"
+#include "s3/err.h"
+
+enum {
+    CF_FORMAT = 1,
+    CF_ROOT_LEN_MAX = 1024 * 1024,
+    CF_SEGMENT_LINES_MAX = 16384,
+    CF_SEGMENT_TOTAL_MAX = 4096, /* ours: what fits a root of 1 MiB; 67 million lines */
+};
+
+typedef enum cf_segment_kind { CF_SEGMENT_PACKS, CF_SEGMENT_FILES } cf_segment_kind;
+
+typedef struct cf_segment {
+    cf_segment_kind kind;
+    char *key;              /* owned; below nodes/<node>/runs/ */
+    uint64_t stored_bytes;
+    uint64_t lines_total;
+    uint8_t sha256[32];     /* of the stored bytes */
+} cf_segment;
+
+typedef struct cf_totals {
+    uint64_t files_total, files_new, files_reused;
+    uint64_t source_bytes;      /* logical size of all files */
+    uint64_t read_bytes;        /* what this run read of the source */
+    uint64_t uploaded_bytes;    /* packs written by this run, stored size */
+    uint64_t packs_total, stored_bytes; /* packs this snapshot names; bytes of them it uses */
+} cf_totals;
+
+typedef struct cf_root {
+    cf_run_id run;
+    int64_t time_utc_ms;         /* the true time of the commit, by the store's clock */
+    char profile[32];
+    char version[32];            /* of chunkferry */
+    bool has_parent;
+    cf_run_id parent;
+    uint8_t parent_sha256[32];   /* of the parent's root */
+    uint64_t lease;              /* number of the run's lease */
+    cf_totals totals;
+    json_t *facts;               /* owned; an object, the profile's: versions, cluster epoch id, checkpoints, hazards */
+    cf_segment *segments;        /* owned; packs first, then files */
+    size_t segment_total;
+    uint8_t sha256[32];          /* of the root as it was read; not part of it */
+} cf_root;
+
+CF_NODISCARD cf_err cf_root_new(cf_root **ret, cf_error *e);
+void cf_root_free(cf_root *r);
+CF_NODISCARD cf_err cf_root_add_segment(cf_root *r, const cf_segment *s, cf_error *e); /* copies */
+
+/* CF_ERR_FORMAT: `format` or a name in `requires` this program does not know, naming it. CF_ERR_DAMAGE: truncated, malformed, out of limits.
+ * Unknown keys are ignored. */
+CF_NODISCARD cf_err cf_root_parse(cf_slice json, cf_root **ret, cf_error *e);
+CF_NODISCARD cf_err cf_root_render(const cf_root *r, cf_buf *ret, cf_error *e);
+
+#endif
