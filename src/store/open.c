@@ -4,6 +4,8 @@
  */
 #include "store/open.h"
 
+#include <stdio.h>
+
 #include "s3/base/cleanup.h"
 #include "s3/s3.h"
 

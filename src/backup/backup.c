@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Backup: one run from the lease to the commit. The order of the steps is the design (docs/FORMAT.md): bytes before
+ * claim, one conditional PUT last. Killed anywhere, the repository stays valid and what was committed stays committed.
+ */
+#include "backup/backup.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "s3/base/cleanup.h"
+#include "store/open.h"
+
+static void result_fill(const cf_backup *const b, cf_backup_result *const ret)
+{
+    cf_store_counts counts = {0};
+    const cf_world *const w = b->ctx->world;
+
+    b->store->ops->get_counts(b->store, &counts);
+    *ret = (cf_backup_result){
+        .files_total = b->totals.files_total,
+        .files_new = b->totals.files_new,
+        .files_reused = b->totals.files_reused,
+        .source_bytes = b->totals.source_bytes,
+        .bytes_read = b->totals.read_bytes,
+        .bytes_changed = b->bytes_changed,
+        .bytes_uploaded = counts.bytes_sent,
+        .packs_new = b->packs_new,
+        .requests_total = counts.requests_total,
+        .duration_ms = w->mono_ms(w->impl) - b->started_mono_ms,
+    };
+    if (!b->opts->dry_run)
+        memcpy(ret->snapshot, b->run.id.text, sizeof(ret->snapshot));
+    if (b->parent != NULL)
+        memcpy(ret->parent, b->parent->run.text, sizeof(ret->parent));
+}
+
+/* The snapshot is committed: a lease that stays is only a wait for the next run, so it is told, not failed. */
+static void release_lease(cf_backup *const b)
+{
+    cf_error ignored = {0};
+
+    if (cf_lease_release(CF_STEAL(b->lease), &ignored) != CF_OK)
+        cf_backup_log(b, CF_LOG_WARN, "the lease could not be released: %s\nHINT: it runs out by itself in %d minutes", ignored.message,
+                      CF_LEASE_TTL_S / 60);
+}
+
+static cf_err rehearse(cf_backup *const b, cf_error *const e)
+{
+    CF_TRY(cf_backup_find_parent(b, e));
+    CF_TRY(cf_backup_plan(b, e));
+    return cf_backup_rehearse(b, e);
+}
+
+cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts, cf_backup_result *const ret, cf_error *const e)
+{
+    cf_ctx full = *ctx;
+    CF_CLEANUP(cf_backup_deinit) cf_backup b = {.ctx = &full, .opts = opts};
+
+    full.world = ctx->world != NULL ? ctx->world : cf_world_real();
+    full.fs = ctx->fs != NULL ? ctx->fs : cf_fs_real();
+    b.started_mono_ms = full.world->mono_ms(full.world->impl);
+    CF_TRY(cf_backup_connect(&b, e));                  /* the repository, checked before the node is touched */
+    if (opts->dry_run) {
+        CF_TRY(rehearse(&b, e));
+    } else {
+        CF_TRY(cf_backup_claim(&b, e));                /* 1, 2. lease and parent: nobody prunes what we name */
+        CF_TRY(cf_backup_plan(&b, e));                 /* 3, 4. preflight, plan, and the cut is pinned */
+        CF_TRY(cf_backup_read(&b, e));                 /* 5. bytes before claim, in the profile's order */
+        CF_TRY(b.profile->last_look(b.source, e));     /* 6. did the node change in a way that matters? */
+        CF_TRY(cf_backup_commit(&b, e));               /* 7. segments, then the commit point: one PUT, last */
+        release_lease(&b);                             /* 8. */
+    }
+    result_fill(&b, ret);
+    return CF_OK;
+}
+
+cf_err cf_backup_connect(cf_backup *const b, cf_error *const e)
+{
+    const cf_backup_opts *const o = b->opts;
+    const uint64_t memory = o->remote.memory_bytes != 0 ? o->remote.memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB << 20;
+
+    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE, "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
+    CF_TRY(cf_node_name_check(o->node, e));
+    CF_ENSURE(o->profile != NULL, e, CF_ERR_USAGE, "no profile given\nHINT: --profile kurrentdb");
+    b->profile = cf_profile_find(o->profile);
+    CF_ENSURE(b->profile != NULL, e, CF_ERR_USAGE, "profile '%s' is not known\nHINT: --profile kurrentdb", o->profile);
+    CF_ENSURE(o->db != NULL, e, CF_ERR_USAGE, "no database directory given\nHINT: --db /var/lib/kurrentdb");
+    CF_TRY(cf_memory_plan_make(memory, o->remote.jobs, &b->memory, e));
+
+    const cf_store_sizes sizes = {
+        .part_bytes = b->memory.part_bytes,
+        .parts_in_flight = b->memory.parts_in_flight,
+        .connections = b->memory.lanes + b->memory.parts_in_flight,
+    };
+    CF_TRY(cf_store_open(b->ctx, &o->remote, &sizes, &b->store, e));
+    CF_TRY(cf_repo_open(b->store, b->ctx->world, &b->repo, e));
+    (void)snprintf(b->run.node, sizeof(b->run.node), "%s", o->node);
+    (void)snprintf(b->runs_prefix, sizeof(b->runs_prefix), "nodes/%s/runs/", o->node);
+    return CF_OK;
+}
+
+void cf_backup_deinit(cf_backup *const b)
+{
+    cf_upload_free(b->upload);
+    while (b->first != NULL) {
+        cf_pending *const p = b->first;
+
+        b->first = p->next;
+        cf_pending_free(p);
+    }
+    cf_manifest_free(b->manifest);
+    cf_journal_free(b->journal);
+    if (b->source != NULL)
+        b->profile->close(b->source);
+    cf_cursor_free(b->prior);
+    cf_root_free(b->parent);
+    cf_lease_abandon(b->lease);
+    cf_store_free(b->store);
+    *b = (cf_backup){0};
+}
+
+void cf_backup_log(const cf_backup *const b, const cf_log_level level, const char *const fmt, ...)
+{
+    char text[CF_ERROR_MESSAGE_LEN_MAX];
+    va_list args;
+
+    if (b->ctx->log == NULL)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    b->ctx->log(b->ctx->impl, level, text);
+}
+
+void cf_backup_progress(const cf_backup *const b, const char *const phase)
+{
+    cf_upload_counts counts = {0};
+
+    if (b->ctx->progress == NULL)
+        return;
+    if (b->upload != NULL)
+        cf_upload_get_counts(b->upload, &counts);
+    const cf_progress p = {
+        .phase = phase,
+        .done_bytes = counts.read_bytes,
+        .total_bytes = b->plan_read_bytes,
+        .done_files = b->totals.files_total,
+        .total_files = b->plan_files,
+    };
+    b->ctx->progress(b->ctx->impl, &p);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Commit: the manifest's segments, then the root. Before the root's PUT nothing of this run counts; after it all of it does.
+ */
+#include "backup/backup.h"
+
+#include <stdio.h>
+
+#include "s3/base/cleanup.h"
+
+static void root_freep(cf_root **const r)
+{
+    cf_root_free(*r);
+}
+
+cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
+{
+    CF_CLEANUP(root_freep) cf_root *root = NULL;
+
+    cf_backup_progress(b, "committing");
+    CF_TRY(cf_root_new(&root, e));
+    root->run = b->run.id;
+    (void)snprintf(root->profile, sizeof(root->profile), "%s", b->profile->name);
+    (void)snprintf(root->version, sizeof(root->version), "%s", CF_VERSION);
+    if (b->parent != NULL) {
+        root->has_parent = true;
+        root->parent = b->parent->run;
+        memcpy(root->parent_sha256, b->parent->sha256, sizeof(root->parent_sha256));
+    }
+    root->totals = b->totals;
+    CF_TRY(b->profile->facts(b->source, &root->facts, e));
+    CF_TRY(cf_manifest_finish(b->manifest, root, e));
+    CF_TRY(cf_lease_check(b->lease, e));
+    root->lease = cf_lease_number(b->lease);
+    CF_TRY(b->store->ops->now_utc_ms(b->store, &root->time_utc_ms, e));
+    return cf_snapshot_commit(&b->repo, b->opts->node, root, e);
+}

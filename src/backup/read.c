@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Read: the plan goes through the pipeline, and each result becomes a line of the manifest, in the profile's order.
+ */
+#include "backup/backup.h"
+
+#include <stdio.h>
+
+#include "s3/base/cleanup.h"
+#include "s3/base/hash.h"
+#include "s3/base/num.h"
+
+/* A new packs's key below runs/. Called by the pipeline, one thread at a time. */
+static cf_err next_pack(void *const impl, const char *const hint, char ret_key[CF_KEY_LEN_MAX + 1], cf_error *const e)
+{
+    cf_backup *const b = impl;
+    char key[CF_KEY_LEN_MAX + 1];
+    const uint32_t seq = cf_run_next_seq(&b->run);
+
+    CF_ENSURE(seq <= CF_SEQ_MAX, e, CF_ERR_TOO_LARGE, "run %s has written %u objects, the most a run may", b->run.id.text, (unsigned)CF_SEQ_MAX);
+    cf_key_run_object(key, &b->run, seq, "pack", hint, ".zst");
+    (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "%s", key + strlen(b->runs_prefix));
+    return CF_OK;
+}
+
+static cf_err on_pack(void *const impl, const cf_pack_line *const pack, cf_error *const e)
+{
+    cf_backup *const b = impl;
+
+    b->packs_new++;
+    b->totals.uploaded_bytes += pack->stored_bytes;
+    return cf_manifest_add_pack(b->manifest, pack, e);
+}
+
+static cf_err on_line(void *const impl, const cf_slice line, cf_error *const e)
+{
+    return cf_journal_add_line(((cf_backup *)impl)->journal, line, e);
+}
+
+/* The content's part of a line, by how the file came here. */
+static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line *const prior, const cf_upload_result *const r,
+                                cf_file_line *const l, cf_error *const e)
+{
+    l->has_sha256 = true;
+    switch (entry->how) {
+    case CF_ENTRY_REUSE:
+        CF_CHECK(prior != NULL);
+        l->extents = prior->extents;
+        l->extent_total = prior->extent_total;
+        l->cert_header = prior->cert_header;
+        l->cert_footer = prior->cert_footer;
+        memcpy(l->sha256, prior->sha256, sizeof(l->sha256));
+        return CF_OK;
+    case CF_ENTRY_INLINE:
+        l->is_inline = true;
+        l->content = entry->content;
+        return cf_sha256(entry->content, l->sha256, e);
+    case CF_ENTRY_WHOLE:
+    case CF_ENTRY_PARTS:
+        l->extents = r->extents;
+        l->extent_total = r->extent_total;
+        l->cert_header = entry->cert_header;
+        l->cert_footer = entry->cert_footer;
+        if (entry->cert_from_read) {
+            if (entry->cert_tail_bytes == CF_CERT_LEN_MAX)
+                l->cert_header = cf_slice_of(r->head, CF_CERT_LEN_MAX);
+            l->cert_footer = cf_slice_of(r->tail + CF_CERT_LEN_MAX - entry->cert_tail_bytes, entry->cert_tail_bytes);
+        }
+        memcpy(l->sha256, r->sha256, sizeof(l->sha256));
+        return CF_OK;
+    }
+    CF_FAIL(e, CF_ERR_FAILED, "entry '%s' has no kind", entry->path);
+}
+
+/* Nothing was sent for it: its bytes were there already. */
+static bool is_reused(const cf_entry *const entry, const cf_file_line *const prior, const cf_upload_result *const r)
+{
+    if (entry->how == CF_ENTRY_REUSE)
+        return true;
+    if (prior == NULL)
+        return false;
+    if (entry->how == CF_ENTRY_INLINE)
+        return prior->is_inline && cf_slice_eq(prior->content, entry->content);
+    return entry->how == CF_ENTRY_PARTS && r->new_bytes == 0;
+}
+
+static void count(cf_backup *const b, const cf_pending *const p, const cf_upload_result *const r)
+{
+    static const char *const words[] = {
+        [CF_ENTRY_REUSE] = "kept", [CF_ENTRY_INLINE] = "stored", [CF_ENTRY_WHOLE] = "sent", [CF_ENTRY_PARTS] = "compared"};
+    const cf_entry *const entry = p->entry;
+    const bool reused = is_reused(entry, p->prior, r);
+    char size[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE];
+
+    b->totals.files_total++;
+    b->totals.files_reused += reused;
+    b->totals.files_new += !reused;
+    b->totals.source_bytes += entry->size_bytes;
+    b->bytes_changed += r->new_bytes;
+    if (b->ctx->log != NULL)
+        cf_backup_log(b, CF_LOG_DETAIL, "%s %s, %s, %s new", words[entry->how], entry->path, cf_size_render(entry->size_bytes, size),
+                      cf_size_render(r->new_bytes, sent));
+}
+
+/* Journal and lease: what must happen now and then while bytes flow. */
+static cf_err tick(cf_backup *const b, cf_error *const e)
+{
+    CF_CLEANUP(cf_buf_deinit) cf_buf open = {0};
+    cf_upload_counts counts = {0};
+
+    cf_buf_init(&open, 64 * 1024); /* a line of at most 2 KiB for each lane */
+    CF_TRY(cf_lease_check(b->lease, e));
+    cf_upload_get_counts(b->upload, &counts);
+    CF_TRY(cf_upload_render_open(b->upload, &open, e));
+    CF_TRY(cf_journal_tick(b->journal, counts.stored_bytes, cf_buf_slice(&open), e));
+    cf_backup_progress(b, "reading");
+    return CF_OK;
+}
+
+/* Results come in the order of items, so the oldest pending file is the one. */
+static cf_pending *pending_take(cf_backup *const b, const void *const token)
+{
+    cf_pending *const p = b->first;
+
+    CF_CHECK(p != NULL && p == token);
+    b->first = p->next;
+    if (b->first == NULL)
+        b->last = NULL;
+    return p;
+}
+
+static void pending_put(cf_backup *const b, cf_pending *const p)
+{
+    if (b->last != NULL)
+        b->last->next = p;
+    else
+        b->first = p;
+    b->last = p;
+}
+
+static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_error *const e)
+{
+    cf_backup *const b = impl;
+    CF_CLEANUP(cf_pending_freep) cf_pending *p = pending_take(b, r->item->token);
+    cf_entry *const entry = p->entry;
+    cf_file_line line = {
+        .step = entry->step,
+        .path = cf_slice_str(entry->path),
+        .type = CF_LINE_FILE,
+        .size_bytes = entry->size_bytes,
+        .mode = entry->mode,
+        .uid = entry->uid,
+        .gid = entry->gid,
+        .mtime_ns = entry->mtime_ns,
+        .klass = entry->klass,
+    };
+
+    CF_TRY(line_fill_content(entry, p->prior, r, &line, e));
+    if (entry->cut_before)
+        CF_TRY(cf_manifest_cut(b->manifest, e));
+    CF_TRY(cf_manifest_add_file(b->manifest, &line, e));
+    count(b, p, r);
+    if (entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_PARTS) {
+        cf_read_outcome outcome = {.md5_ok = r->md5_ok};
+
+        memcpy(outcome.md5_expected, r->md5_expected, sizeof(outcome.md5_expected));
+        memcpy(outcome.md5_found, r->md5_found, sizeof(outcome.md5_found));
+        memcpy(outcome.head, r->head, sizeof(outcome.head));
+        memcpy(outcome.tail, r->tail, sizeof(outcome.tail));
+        CF_TRY(b->profile->read_done(b->source, entry, &outcome, e));
+    } else {
+        CF_TRY(b->profile->read_done(b->source, entry, /* outcome= */ NULL, e));
+    }
+    return tick(b, e);
+}
+
+static cf_upload_item item_of(const cf_pending *const p)
+{
+    static const cf_upload_how how[] = {[CF_ENTRY_REUSE] = CF_UPLOAD_READY,
+                                        [CF_ENTRY_INLINE] = CF_UPLOAD_READY,
+                                        [CF_ENTRY_WHOLE] = CF_UPLOAD_WHOLE,
+                                        [CF_ENTRY_PARTS] = CF_UPLOAD_PARTS};
+    const cf_entry *const entry = p->entry;
+    const char *const slash = strrchr(entry->path, '/');
+
+    return (cf_upload_item){
+        .token = (void *)(uintptr_t)p,
+        .name = entry->path,
+        .how = how[entry->how],
+        .fd = entry->fd,
+        .read_bytes = entry->read_bytes,
+        .size_bytes = entry->size_bytes,
+        .own_pack = entry->own_pack,
+        .pack_hint = entry->own_pack ? (slash != NULL ? slash + 1 : entry->path) : NULL,
+        .ends_with_md5 = entry->ends_with_md5,
+        .prior = p->prior != NULL ? p->prior->extents : NULL,
+        .prior_total = p->prior != NULL ? p->prior->extent_total : 0,
+    };
+}
+
+static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *const e)
+{
+    CF_CLEANUP(cf_pending_freep) cf_pending *p = NULL;
+    const cf_file_line *prior = NULL;
+
+    if (b->prior != NULL)
+        CF_TRY(cf_cursor_find_file(b->prior, entry->step, cf_slice_str(entry->path), &prior, e));
+    CF_TRY(cf_pending_new(entry, prior, &p, e));
+    const cf_upload_item item = item_of(p);
+    pending_put(b, CF_STEAL(p));
+    return cf_upload_add(b->upload, &item, e);
+}
+
+cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
+{
+    const cf_manifest_opts manifest = {
+        .repo = &b->repo, .run = &b->run, .parent = b->reuse ? b->parent : NULL, .on_line = on_line, .impl = b};
+    const cf_upload_opts upload = {
+        .store = b->store,
+        .fs = b->ctx->fs,
+        .world = b->ctx->world,
+        .memory = b->memory,
+        .level = b->opts->level,
+        .runs_prefix = b->runs_prefix,
+        .next_pack = next_pack,
+        .on_result = on_result,
+        .on_pack = on_pack,
+        .impl = b,
+    };
+    cf_entry *entry = NULL;
+
+    CF_TRY(cf_journal_new(&b->repo, &b->run, &b->journal, e));
+    CF_TRY(cf_manifest_new(&manifest, &b->manifest, e));
+    CF_TRY(cf_upload_new(&upload, &b->upload, e));
+    for (;;) {
+        CF_TRY(b->profile->next(b->source, &entry, e));
+        if (entry == NULL)
+            break;
+        CF_TRY(entry_add(b, entry, e));
+    }
+    CF_TRY(cf_upload_finish(b->upload, e));
+    cf_upload_counts counts = {0};
+    cf_upload_get_counts(b->upload, &counts);
+    b->totals.read_bytes = counts.read_bytes + b->profile->bytes_looked(b->source);
+    return CF_OK;
+}
