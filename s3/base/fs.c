@@ -14,20 +14,23 @@ void cf_names_deinit(cf_names *n)
     *n = (cf_names){0};
 }
 
-/* Reads until the end, growing; one byte above max is enough to know that the file is too large. */
+/* Reads straight into the buffer, with no copy elsewhere: the file may hold secrets that the caller wipes.
+ * One byte behind a full buffer tells whether the file is too large. */
 static cf_err read_all(const cf_fs *fs, int fd, const char *name, cf_buf *b, cf_error *e)
 {
     enum { STEP_BYTES = 16 * 1024 };
-    uint8_t step[STEP_BYTES];
-    uint64_t offset = 0;
     for (;;) {
+        const size_t room = b->max - b->len;
+        const size_t step = room < STEP_BYTES ? room : STEP_BYTES;
+        uint8_t probe = 0;
         size_t got = 0;
-        CF_TRY(fs->ops->pread(fs, fd, step, sizeof(step), offset, &got, e));
-        CF_ENSURE(got <= b->max - b->len, e, CF_ERR_TOO_LARGE, "file '%s' has more than the %zu bytes allowed", name,
+        CF_TRY(cf_buf_reserve(b, step, e));
+        uint8_t *const at = step > 0 ? b->data + b->len : &probe;
+        CF_TRY(fs->ops->pread(fs, fd, at, step > 0 ? step : 1, b->len, &got, e));
+        CF_ENSURE(step > 0 || got == 0, e, CF_ERR_TOO_LARGE, "file '%s' has more than the %zu bytes allowed", name,
                   b->max);
-        CF_TRY(cf_buf_append(b, cf_slice_of(step, got), e));
-        offset += got;
-        if (got < sizeof(step))
+        b->len += got;
+        if (got < step || step == 0)
             return CF_OK;
     }
 }
