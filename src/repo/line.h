@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "s3/base/cleanup.h"
 #include "s3/buf.h"
 #include "s3/err.h"
 #include "s3/slice.h"
@@ -19,6 +20,9 @@ enum {
     CF_PACK_SOURCE_MAX = 1024 * 1024 * 1024, /* source bytes in one pack */
     CF_INLINE_LEN_MAX = 512,
     CF_PATH_LEN_MAX = 4096,
+    CF_NAME_LEN_MAX = 255, /* NAME_MAX: one component of a path */
+    CF_CLASS_LEN_MAX = 32,
+    CF_FRAMES_MAX = CF_PACK_SOURCE_MAX / CF_FRAME_BYTES, /* of one extent */
     CF_LINE_LEN_MAX = 16 * 1024 * 1024, /* ours: a 300 GiB file in parts has 77,000 extents of 200 bytes */
     CF_CERT_LEN_MAX = 128,              /* each of header and footer */
 };
@@ -51,7 +55,8 @@ typedef struct cf_file_line {
     bool has_sha256;           /* every file that is not withheld */
     uint8_t sha256[32];        /* of the whole content, holes as zeros */
     bool is_inline;
-    cf_slice content;          /* inline */
+    cf_slice content;          /* inline; its length is size_bytes */
+    bool is_withheld;          /* policy kept the content out: no extents, not inline; a restore must say so, never write zeros */
     const cf_extent *extents;  /* by file_offset, not overlapping; a range without extent reads as zeros */
     size_t extent_total;
 } cf_file_line;
@@ -63,16 +68,18 @@ typedef struct cf_pack_line {
     cf_digest digest;
 } cf_pack_line;
 
-/* Storage of one parsed line; reuse it for the next. Zero it first. */
+/* Storage of one parsed line, which borrows from it until the next is parsed. One thread. */
 typedef struct cf_line_store cf_line_store;
 CF_NODISCARD cf_err cf_line_store_new(cf_line_store **ret, cf_error *e);
-void cf_line_store_free(cf_line_store *s);
+void cf_line_store_free(cf_line_store *s); /* NULL is fine */
+CF_DEFINE_FREEP(cf_line_store, cf_line_store_free)
 
 /* One JSON object without the newline. CF_ERR_DAMAGE names what is missing or out of range: absolute paths, "..", empty components, NUL,
  * extents that overlap or leave the file, packs that are not below runs/, sizes over the limits. Unknown keys are ignored. */
 CF_NODISCARD cf_err cf_file_line_parse(cf_slice json, cf_line_store *store, cf_file_line *ret, cf_error *e);
 CF_NODISCARD cf_err cf_pack_line_parse(cf_slice json, cf_line_store *store, cf_pack_line *ret, cf_error *e);
-/* Appends one line with its newline; keys in a fixed order, so equal lines are equal bytes. */
+/* Appends one line with its newline; keys in a fixed order, so equal lines are equal bytes. CF_ERR_DAMAGE when a reader would refuse the line:
+ * what is written can be read. On failure ret may hold a part of the line: cut it back or throw it away. */
 CF_NODISCARD cf_err cf_file_line_render(const cf_file_line *l, cf_buf *ret, cf_error *e);
 CF_NODISCARD cf_err cf_pack_line_render(const cf_pack_line *l, cf_buf *ret, cf_error *e);
 
