@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Fetch: the files of a snapshot, from the manifest's lines into the target, each under a temporary name until it is verified.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "restore/restore.h"
+#include "s3/base/alloc.h"
+#include "s3/base/cleanup.h"
+#include "s3/base/hash.h"
+#include "s3/base/num.h"
+
+enum { CF_DISK_BLOCK_BYTES = 4096 }; /* ours: what filesystems round a file up to */
+
+/* Lines of a known type whose paths are text; the rest is refused by name before anything is written. */
+static cf_err line_check(const cf_restore *const r, const cf_file_line *const l, cf_error *const e)
+{
+    CF_TRY(cf_path_check(l->path, e));
+    CF_ENSURE(memchr(l->path.ptr, '\0', l->path.len) == NULL, e, CF_ERR_DAMAGE, "a path of the manifest holds a NUL byte");
+    CF_ENSURE(l->type == CF_LINE_FILE, e, CF_ERR_UNSUPPORTED, "'%.*s' is not a regular file, and profile %s has only those", CF_SLICE_FMT(l->path),
+              r->root->profile);
+    CF_ENSURE(l->has_sha256, e, CF_ERR_DAMAGE, "'%.*s' has no SHA-256 in the manifest", CF_SLICE_FMT(l->path));
+    CF_ENSURE(cf_slice_starts_with(l->path, cf_slice_str("db/")) || cf_slice_starts_with(l->path, cf_slice_str("index/")), e, CF_ERR_DAMAGE,
+              "path '%.*s' of the manifest belongs to no directory of this profile (db/, index/)", CF_SLICE_FMT(l->path));
+    return CF_OK;
+}
+
+static uint64_t disk_bytes(const cf_file_line *const l)
+{
+    uint64_t n = l->content.len;
+
+    for (size_t i = 0; i < l->extent_total; i++)
+        n += l->extents[i].file_bytes;
+    return (n + CF_DISK_BLOCK_BYTES - 1) / CF_DISK_BLOCK_BYTES * CF_DISK_BLOCK_BYTES;
+}
+
+cf_err cf_restore_survey(cf_restore *const r, cf_error *const e)
+{
+    const cf_file_line *l = NULL;
+    uint64_t db_bytes = 0, index_bytes = 0;
+    char size[CF_SIZE_TEXT_SIZE];
+
+    cf_restore_progress(r, "checking");
+    for (;;) {
+        CF_TRY(cf_cursor_next_file(r->files, &l, e));
+        if (l == NULL)
+            break;
+        CF_TRY(line_check(r, l, e));
+        r->result.files_total++;
+        r->result.target_bytes += l->size_bytes;
+        const uint64_t bytes = disk_bytes(l);
+        if (cf_slice_starts_with(l->path, cf_slice_str("db/")))
+            db_bytes += bytes;
+        else
+            index_bytes += bytes;
+        if (r->opts->dry_run)
+            cf_restore_log(r, CF_LOG_DETAIL, "would restore %.*s, %s", CF_SLICE_FMT(l->path), cf_size_render(l->size_bytes, size));
+    }
+    r->plan_bytes = db_bytes + index_bytes;
+    CF_TRY(cf_cursor_rewind(r->files, e));
+    /* A restore that goes on has most of it already; the writes themselves tell when the disk is full. */
+    return r->target.resumed ? CF_OK : cf_target_check_space(&r->target, db_bytes, index_bytes, e);
+}
+
+void cf_fetch_free(cf_restore *const r, cf_fetch *const f)
+{
+    const cf_fs *const fs = r->ctx->fs;
+
+    if (f == NULL)
+        return;
+    if (f->fd >= 0)
+        (void)fs->ops->close(fs, f->fd, NULL);
+    if (f->tmp[0] != '\0' && f->dir_fd >= 0)
+        (void)fs->ops->unlink_at(fs, f->dir_fd, f->tmp, NULL); /* fails when it was renamed: good */
+    if (f->dir_fd >= 0)
+        (void)fs->ops->close(fs, f->dir_fd, NULL);
+    cf_free(f->path);
+    cf_free(f);
+}
+
+static void under_way_take(cf_restore *const r, const cf_fetch *const f)
+{
+    for (cf_fetch **at = &r->under_way; *at != NULL; at = &(*at)->next) {
+        if (*at == f) {
+            *at = f->next;
+            return;
+        }
+    }
+}
+
+/* Owner, mode, time; then the name it shall have. */
+static cf_err file_finish(const cf_restore *const r, const cf_fetch *const f, cf_error *const e)
+{
+    const cf_fs *const fs = r->ctx->fs;
+
+    if (r->owner.given)
+        CF_TRY(fs->ops->chown_fd(fs, f->fd, r->owner.uid, r->owner.gid, e));
+    else if (geteuid() == 0)
+        CF_TRY(fs->ops->chown_fd(fs, f->fd, f->uid, f->gid, e));
+    CF_TRY(fs->ops->chmod_fd(fs, f->fd, f->mode, e));
+    CF_TRY(fs->ops->utime_fd(fs, f->fd, f->mtime_ns, e));
+    if (f->tmp[0] == '\0')
+        return CF_OK;
+    CF_TRY(fs->ops->rename_at(fs, f->dir_fd, f->tmp, f->name, e));
+    return strchr(f->path, '/') != strrchr(f->path, '/') ? fs->ops->sync(fs, f->dir_fd, e) : CF_OK;
+}
+
+static cf_err fetch_done(cf_restore *const r, cf_fetch *const f, const cf_err outcome, cf_error *const e)
+{
+    char size[CF_SIZE_TEXT_SIZE];
+
+    if (outcome != CF_OK) { /* what an interrupted restore left is not what it should be */
+        CF_TRY(r->ctx->fs->ops->unlink_at(r->ctx->fs, f->dir_fd, f->name, e));
+        cf_restore_log(r, CF_LOG_DETAIL, "%s was there with another content, it is fetched again", f->path);
+        r->again_total++;
+        return CF_OK;
+    }
+    CF_TRY_AS(file_finish(r, f, e), e, "finish '%s'", f->path);
+    if (f->tmp[0] == '\0') {
+        r->result.files_kept++;
+    } else {
+        r->result.files_restored++;
+        r->result.bytes_written += f->size_bytes;
+    }
+    cf_restore_log(r, CF_LOG_DETAIL, "%s %s, %s", f->tmp[0] == '\0' ? "kept" : "restored", f->path, cf_size_render(f->size_bytes, size));
+    cf_restore_progress(r, "restoring");
+    return CF_OK;
+}
+
+static cf_err on_done(void *const impl, const cf_download_result *const result, cf_error *const e)
+{
+    cf_restore *const r = impl;
+    cf_fetch *const f = result->token;
+
+    under_way_take(r, f);
+    const cf_err err = fetch_done(r, f, result->err, e);
+    cf_fetch_free(r, f);
+    return err;
+}
+
+/* Opens what is there with the right size to verify it, else a new temporary file. */
+static cf_err file_open(const cf_restore *const r, cf_fetch *const f, cf_error *const e)
+{
+    const cf_fs *const fs = r->ctx->fs;
+    cf_stat st = {0};
+    const cf_err err = fs->ops->stat_at(fs, f->dir_fd, f->name, &st, e);
+
+    if (err != CF_ERR_NOT_FOUND) {
+        CF_TRY(err);
+        CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_TARGET, "'%s' stands in the way and is not a regular file\nHINT: empty the target", f->path);
+        if (st.size_bytes == f->size_bytes)
+            return fs->ops->file_open(fs, f->dir_fd, f->name, CF_FS_READ, &f->fd, e);
+    }
+    (void)snprintf(f->tmp, sizeof(f->tmp), "%s" CF_RESTORE_TMP, f->name);
+    cf_err made = fs->ops->file_open(fs, f->dir_fd, f->tmp, CF_FS_CREATE_NEW, &f->fd, e);
+    if (made == CF_ERR_EXISTS) { /* of a restore that was killed */
+        CF_TRY(fs->ops->unlink_at(fs, f->dir_fd, f->tmp, e));
+        made = fs->ops->file_open(fs, f->dir_fd, f->tmp, CF_FS_CREATE_NEW, &f->fd, e);
+    }
+    return made;
+}
+
+static cf_err inline_write(cf_restore *const r, cf_fetch *const f, const cf_file_line *const l, cf_error *const e)
+{
+    const cf_fs *const fs = r->ctx->fs;
+    uint8_t sha256[CF_SHA256_LEN];
+
+    CF_TRY(cf_sha256(l->content, sha256, e));
+    CF_ENSURE(memcmp(sha256, l->sha256, sizeof(sha256)) == 0 && l->content.len == l->size_bytes, e, CF_ERR_DAMAGE,
+              "the inline content of '%s' is not what its SHA-256 says", f->path);
+    CF_TRY(fs->ops->pwrite(fs, f->fd, l->content, 0, e));
+    CF_TRY(fs->ops->sync(fs, f->fd, e));
+    return fetch_done(r, f, CF_OK, e);
+}
+
+static cf_err fetch_new(cf_restore *const r, const cf_file_line *const l, cf_fetch **const ret, cf_error *const e)
+{
+    const char *name = NULL;
+    cf_fetch *f = NULL;
+
+    CF_NEW(f, e);
+    f->dir_fd = f->fd = -1;
+    f->next = r->under_way;
+    r->under_way = f; /* freed with r from here on */
+    f->path = cf_strndup((const char *)l->path.ptr, l->path.len);
+    CF_ENSURE(f->path != NULL, e, CF_ERR_NO_MEMORY, "copy a path");
+    CF_TRY(cf_target_open_parent(&r->target, f->path, &r->owner, &f->dir_fd, &name, e));
+    (void)snprintf(f->name, sizeof(f->name), "%s", name);
+    f->size_bytes = l->size_bytes;
+    f->mode = r->profile->restored_mode(l);
+    f->uid = l->uid;
+    f->gid = l->gid;
+    f->mtime_ns = l->mtime_ns;
+    *ret = f;
+    return CF_OK;
+}
+
+/* Checkpoints are always written anew: a server that was started too early may have left its own. */
+static cf_err inline_restore(cf_restore *const r, cf_fetch *const f, const cf_file_line *const l, cf_error *const e)
+{
+    const uint64_t size_bytes = f->size_bytes;
+
+    f->size_bytes = UINT64_MAX; /* never equal: a new file in any case */
+    CF_TRY(file_open(r, f, e));
+    f->size_bytes = size_bytes;
+    CF_TRY(inline_write(r, f, l, e));
+    under_way_take(r, f);
+    cf_fetch_free(r, f);
+    return CF_OK;
+}
+
+static cf_err line_restore(cf_restore *const r, const cf_file_line *const l, cf_error *const e)
+{
+    cf_fetch *f = NULL;
+
+    CF_TRY(fetch_new(r, l, &f, e));
+    if (l->is_inline)
+        return inline_restore(r, f, l, e);
+    CF_TRY_AS(file_open(r, f, e), e, "open '%s' in the target", f->path);
+    cf_download_item item = {
+        .token = f,
+        .name = f->path,
+        .fd = f->fd,
+        .size_bytes = l->size_bytes,
+        .extents = l->extents,
+        .extent_total = l->extent_total,
+        .ends_with_md5 = r->profile->ends_with_md5(l),
+        .verify_only = f->tmp[0] == '\0',
+    };
+    memcpy(item.sha256, l->sha256, sizeof(item.sha256));
+    return cf_download_add(r->download, &item, e);
+}
+
+static cf_err pass(cf_restore *const r, const cf_placement placement, cf_error *const e)
+{
+    const cf_download_opts opts = {
+        .store = r->store,
+        .fs = r->ctx->fs,
+        .world = r->ctx->world,
+        .memory_bytes = r->opts->remote.memory_bytes,
+        .jobs = r->opts->remote.jobs,
+        .runs_prefix = r->runs_prefix,
+        .on_done = on_done,
+        .impl = r,
+    };
+    const cf_file_line *l = NULL;
+
+    cf_download_free(r->download);
+    r->download = NULL;
+    CF_TRY(cf_download_new(&opts, &r->download, e));
+    CF_TRY(cf_cursor_rewind(r->files, e));
+    for (;;) {
+        CF_TRY(cf_cursor_next_file(r->files, &l, e));
+        if (l == NULL)
+            return cf_download_finish(r->download, e);
+        if (r->profile->placement(l) == placement)
+            CF_TRY(line_restore(r, l, e));
+    }
+}
+
+cf_err cf_restore_fetch(cf_restore *const r, const cf_placement placement, cf_error *const e)
+{
+    const uint64_t kept = r->result.files_kept, restored = r->result.files_restored;
+
+    r->again_total = 0;
+    CF_TRY(pass(r, placement, e));
+    if (r->again_total == 0)
+        return CF_OK;
+    /* Files of an interrupted restore were wrong and are gone now: the second pass fetches them, and keeps the others. */
+    r->result.files_kept = kept;
+    r->result.files_restored = restored;
+    r->again_total = 0;
+    CF_TRY(pass(r, placement, e));
+    CF_ENSURE(r->again_total == 0, e, CF_ERR_TARGET, "%llu files in the target change while they are restored\nHINT: is a server running on it?",
+              (unsigned long long)r->again_total);
+    return CF_OK;
+}
+
+cf_err cf_restore_write_extra(cf_restore *const r, cf_error *const e)
+{
+    for (unsigned i = 0;; i++) {
+        const char *path = NULL;
+        uint8_t content[16];
+        size_t len = 0;
+        cf_fetch *f = NULL;
+
+        CF_TRY(r->profile->extra_file(r->root->facts, i, &path, content, &len, e));
+        if (path == NULL)
+            return CF_OK;
+        cf_file_line line = {
+            .path = cf_slice_str(path),
+            .size_bytes = len,
+            .is_inline = true,
+            .content = cf_slice_of(content, len),
+            .mtime_ns = r->ctx->world->now_utc_ms(r->ctx->world->impl) * 1000000,
+            .klass = "checkpoint",
+            .mode = 0644,
+            .uid = (uint32_t)geteuid(),
+            .gid = (uint32_t)getegid(),
+        };
+        CF_TRY(cf_sha256(line.content, line.sha256, e));
+        CF_TRY(fetch_new(r, &line, &f, e));
+        CF_TRY(inline_restore(r, f, &line, e));
+    }
+}
