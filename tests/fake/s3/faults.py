@@ -121,7 +121,8 @@ def load(path):
         return content
     if "rules" in content:
         return content["rules"]
-    return [from_mock(content, os.path.basename(os.path.dirname(os.path.abspath(path))))]
+    operation = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    return [from_mock(content, "HeadObject" if path.endswith("_head.json") else operation)]
 
 
 def from_mock(content, operation):
@@ -156,6 +157,8 @@ class Fault:
             return None
         status = self.get("status", 301 if "region" in self.action else 200)
         body, kind = self._scripted_body(call, status)
+        if call.request.method == "HEAD":
+            body = b""
         response = Response(status, [("Content-Type", kind)] if body else [], body, code=self.get("code", ""))
         for name, value in self.get("headers", {}).items():
             response.set(name, expand(value, call, server))

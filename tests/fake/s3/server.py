@@ -348,7 +348,7 @@ class Exchange:
         if "keepalive" in fault.action:
             return self._send_kept_alive(response, method)
         headers = self._headers(response, close)
-        if response.status not in (204, 304):
+        if response.status not in (204, 304) and response.get("content-length") is None:
             headers.append(("Content-Length", fault.length_header(response.length())))
         head = head_bytes(response.status, headers)
         if fault.get("close") == "mid_headers":

@@ -102,7 +102,7 @@ def canonical_query(wire_query, leave_out=()):
 
 
 def canonical_header_value(value):
-    return re.sub(r"[ \t\r\n]+", " ", value).strip()
+    return re.sub(" +", " ", value).strip(" ")      # bare strip() would take 0xA0 and 0x85, halves of UTF-8 characters
 
 
 def canonical_headers(headers, names):
