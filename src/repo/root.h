@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "repo/run.h"
+#include "s3/base/cleanup.h"
 #include "s3/buf.h"
 #include "s3/err.h"
 
@@ -54,12 +55,14 @@ typedef struct cf_root {
 } cf_root;
 
 CF_NODISCARD cf_err cf_root_new(cf_root **ret, cf_error *e);
-void cf_root_free(cf_root *r);
+void cf_root_free(cf_root *r); /* NULL is fine */
+CF_DEFINE_FREEP(cf_root, cf_root_free)
 CF_NODISCARD cf_err cf_root_add_segment(cf_root *r, const cf_segment *s, cf_error *e); /* copies */
 
 /* CF_ERR_FORMAT: `format` or a name in `requires` this program does not know, naming it. CF_ERR_DAMAGE: truncated, malformed, out of limits.
- * Unknown keys are ignored. */
+ * Unknown keys are ignored; an unknown kind of segment is CF_ERR_FORMAT, since a prune that ignored it would delete it. */
 CF_NODISCARD cf_err cf_root_parse(cf_slice json, cf_root **ret, cf_error *e);
+/* Appends. CF_ERR_TOO_LARGE above CF_ROOT_LEN_MAX; CF_ERR_DAMAGE when a reader would refuse it (a field out of its limits). */
 CF_NODISCARD cf_err cf_root_render(const cf_root *r, cf_buf *ret, cf_error *e);
 
 #endif
