@@ -5,6 +5,7 @@
 import base64
 import gzip
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -684,6 +685,50 @@ class Program(unittest.TestCase):
         port = self.start("--tls", self.path("cert.pem"), self.path("key.pem"))
         self.curl("--cacert", self.path("cert.pem"), "-X", "PUT", "https://127.0.0.1:%d/secure" % port)
         self.assertIn(b"secure", self.curl("--cacert", self.path("cert.pem"), "https://127.0.0.1:%d/" % port))
+
+
+@unittest.skipUnless(importlib.util.find_spec("boto3"), "boto3 not present")
+class Boto3(unittest.TestCase):
+    """A whole client that is not ours: what it signs, escapes and pages must be understood."""
+
+    def setUp(self):
+        self.server = FakeServer(buckets=[BUCKET], page_size=7, session_token="token/+=", part_min=1).start()
+        self.addCleanup(self.server.stop)
+        import boto3
+        from botocore.config import Config
+        options = self.server.options
+        config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required",
+                        s3={"addressing_style": "path"}, retries={"max_attempts": 1})
+        self.s3 = boto3.client("s3", endpoint_url=self.server.url, region_name=options.region, aws_access_key_id=options.access_key,
+                               aws_secret_access_key=options.secret_key, aws_session_token=options.session_token, config=config)
+        self.addCleanup(self.s3.close)
+
+    def pages(self, operation, field, **given):
+        found = []
+        for page in self.s3.get_paginator(operation).paginate(Bucket=BUCKET, **given):
+            found += page.get(field, [])
+        return found
+
+    def test_objects_and_listing(self):
+        for key in HOSTILE:
+            with self.subTest(key):
+                self.s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode(), Metadata={"id": "a  b"})
+                got = self.s3.get_object(Bucket=BUCKET, Key=key)
+                self.assertEqual((got["Body"].read(), got["Metadata"]), (key.encode(), {"id": "a  b"}))
+        self.assertEqual([o["Key"] for o in self.pages("list_objects_v2", "Contents")], sorted(HOSTILE, key=str.encode))
+        with self.assertRaisesRegex(Exception, "PreconditionFailed"):
+            self.s3.put_object(Bucket=BUCKET, Key="plain", Body=b"x", IfNoneMatch="*")
+        gone = [{"Key": key} for key in HOSTILE if key.isprintable()]      # boto3 does not escape control characters in XML
+        self.assertEqual(len(self.s3.delete_objects(Bucket=BUCKET, Delete={"Objects": gone})["Deleted"]), len(gone))
+
+    def test_multipart(self):
+        upload = {"Bucket": BUCKET, "Key": "mp/é", "UploadId": self.s3.create_multipart_upload(Bucket=BUCKET, Key="mp/é")["UploadId"]}
+        parts = [{"PartNumber": n, "ETag": self.s3.upload_part(PartNumber=n, Body=b"%d" % n, **upload)["ETag"]} for n in range(1, 11)]
+        listed = self.pages("list_parts", "Parts", Key="mp/é", UploadId=upload["UploadId"])
+        self.assertEqual([p["PartNumber"] for p in listed], list(range(1, 11)))
+        self.assertEqual(len(self.pages("list_multipart_uploads", "Uploads")), 1)
+        self.s3.complete_multipart_upload(MultipartUpload={"Parts": parts}, IfNoneMatch="*", **upload)
+        self.assertEqual(self.s3.get_object(Bucket=BUCKET, Key="mp/é", Range="bytes=8-")["Body"].read(), b"910")
 
 
 class Table(unittest.TestCase):

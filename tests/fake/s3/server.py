@@ -3,6 +3,8 @@
 """A strict, scriptable S3 server on 127.0.0.1: the program and the class FakeServer. README.md is its manual."""
 
 import argparse
+import collections
+import copy
 import json
 import os
 import socket
@@ -23,6 +25,7 @@ from s3.store import S3Error, Store
 
 DRAIN_MAX = 8 * 1024 * 1024     # a refused body up to this size is read, so that the connection can be kept
 IDLE_CLOSE_S = 60
+RECORDS_MAX = 100000            # records kept in memory; --log keeps all of them
 
 
 class Options:
@@ -61,15 +64,15 @@ class Journal:
 
     def clear(self):
         with self.lock:
-            self.records = []
+            self.records = collections.deque(maxlen=RECORDS_MAX)
             self.counts = {"requests": 0, "connections": 0, "ops": {}, "status": {}, "codes": {}, "bytes_uploaded": 0, "bytes_downloaded": 0}
 
     def add(self, record):
         with self.lock:
-            record["n"] = len(self.records) + 1
-            self.records.append(record)
             counts = self.counts
             counts["requests"] += 1
+            record["n"] = counts["requests"]
+            self.records.append(record)
             counts["bytes_uploaded"] += record["bytes_in"]
             counts["bytes_downloaded"] += record["bytes_out"]
             for name, value in (("ops", record["op"]), ("status", str(record["status"])), ("codes", record["code"])):
@@ -84,9 +87,13 @@ class Journal:
             self.counts["connections"] += 1
             return self.counts["connections"]
 
-    def snapshot(self, what):
+    def all_records(self):
         with self.lock:
-            return json.loads(json.dumps(getattr(self, what)))
+            return list(self.records)
+
+    def all_counts(self):
+        with self.lock:
+            return copy.deepcopy(self.counts)
 
 
 class Gate:
@@ -442,10 +449,10 @@ class Control:
         return self.server.script.state()
 
     def do_get_log(self, _body):
-        return self.server.journal.snapshot("records")
+        return self.server.journal.all_records()
 
     def do_get_counts(self, _body):
-        return self.server.journal.snapshot("counts")
+        return self.server.journal.all_counts()
 
     def do_post_clock(self, body):
         self.server.skew_s = float(json.loads(body)["skew_s"] if body.lstrip().startswith(b"{") else body)

@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass, field
 
 CHUNK = 256 * 1024
+LIST_STEP = 1024                # keys looked at under one lock
 IN_MEMORY_MAX = 64 * 1024       # smaller bodies stay in memory even with a root folder
 
 
@@ -345,14 +346,20 @@ class Store:
                 raise precondition_failed("If-Match")
 
     def list_keys(self, bucket_name, prefix, after, hidden_since_s=None):
-        """Yield (key, Object) in byte order: keys with `prefix` that come after `after`."""
-        with self.lock:
-            bucket = self.bucket(bucket_name)
-            at = max(bisect.bisect_left(bucket.keys, prefix), bisect.bisect_right(bucket.keys, after) if after else 0)
-            found = [(k, bucket.objects[k]) for k in itertools.takewhile(lambda k: k.startswith(prefix), bucket.keys[at:])]
-        for key, obj in found:
-            if hidden_since_s is None or obj.modified_s <= hidden_since_s:
-                yield key, obj
+        """Yield (key, Object) in byte order: keys with `prefix` that come after `after`. Reads on as far as it is asked to."""
+        bucket = self.bucket(bucket_name)
+        while True:
+            with self.lock:
+                at = max(bisect.bisect_left(bucket.keys, prefix), bisect.bisect_right(bucket.keys, after) if after else 0)
+                found = [(key, bucket.objects[key]) for key in bucket.keys[at:at + LIST_STEP]]
+            for key, obj in found:
+                if not key.startswith(prefix):
+                    return
+                if hidden_since_s is None or obj.modified_s <= hidden_since_s:
+                    yield key, obj
+            if len(found) < LIST_STEP:
+                return
+            after = found[-1][0]
 
     # -- multipart uploads
 
