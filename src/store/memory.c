@@ -108,6 +108,9 @@ static pthread_mutex_t *lock_take(memory *m)
     return &m->lock;
 }
 
+/* Holds the lock to the end of the scope. */
+#define MEMORY_HOLD(m) CF_CLEANUP(unlockp) __attribute__((unused)) pthread_mutex_t *held_ = lock_take(m)
+
 /* Index of the first key >= key. */
 static size_t find(const memory *m, cf_slice key)
 {
@@ -164,7 +167,7 @@ static cf_err enter(memory *m, cf_store_op op, const char *key, cf_error *e)
 {
     bool there = false;
     {
-        CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+        MEMORY_HOLD(m);
         m->counts.requests_total++;
         there = m->there;
     }
@@ -216,7 +219,7 @@ static cf_err place(memory *m, const char *key, cf_slice body, bool create_only,
     CF_ENSURE(fresh.key != NULL && fresh.body != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", body.len);
     memcpy(fresh.id, id, sizeof(fresh.id));
 
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     object *const old = lookup(m, key);
     const bool conditional = create_only && (m->base.features & CF_STORE_CONDITIONAL_CREATE) != 0;
     m->counts.bytes_sent += body.len;
@@ -311,7 +314,7 @@ static const char *memory_put_upload_id(const cf_store_put *p)
 /* A reference of the caller's own. */
 static cf_err body_take(memory *m, const char *key, blob **ret, cf_error *e)
 {
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     const object *const o = lookup(m, key);
     CF_ENSURE(o != NULL, e, CF_ERR_NOT_FOUND, "object '%s' is not there", key);
     *ret = blob_ref(o->body);
@@ -324,7 +327,7 @@ static cf_err give(memory *m, cf_slice body, cf_store_sink sink, void *sink_impl
         const size_t n = body.len < MEMORY_SINK_BYTES ? body.len : MEMORY_SINK_BYTES;
         CF_TRY(sink(sink_impl, cf_slice_of(body.ptr, n), e));
         body = cf_slice_of(body.ptr + n, body.len - n);
-        CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+        MEMORY_HOLD(m);
         m->counts.bytes_received += n;
     }
     return CF_OK;
@@ -346,7 +349,7 @@ static cf_err memory_get(cf_store *s, const char *key, uint64_t offset, uint64_t
 
 static cf_err stat_of(memory *m, const char *key, cf_object_stat *ret, cf_error *e)
 {
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     const object *const o = lookup(m, key);
     CF_ENSURE(o != NULL, e, CF_ERR_NOT_FOUND, "object '%s' is not there", key);
     *ret = (cf_object_stat){.size_bytes = o->body->len, .modified_utc_ms = o->modified_utc_ms};
@@ -377,7 +380,7 @@ typedef struct step {
 /* The first entry > after that is >= prefix. Each step looks anew, so that callbacks may change the store. */
 static void next_entry(memory *m, cf_slice prefix, cf_slice after, const char *delimiter, step *ret)
 {
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     ret->found = false;
     size_t i = find(m, cf_slice_cmp(prefix, after) > 0 ? prefix : after);
     for (; i < m->count; i++) {
@@ -424,7 +427,7 @@ static cf_err memory_list(cf_store *s, const char *prefix, const char *after, co
 
 static void remove_key(memory *m, const char *key)
 {
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     object *const o = lookup(m, key);
     if (o == NULL)
         return;
@@ -466,7 +469,7 @@ static cf_err memory_now_utc_ms(cf_store *s, int64_t *ret, cf_error *e)
 static void memory_get_counts(cf_store *s, cf_store_counts *ret)
 {
     memory *const m = memory_of(s);
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     *ret = m->counts;
 }
 
@@ -529,6 +532,6 @@ void cf_store_memory_set_part_bytes(cf_store *s, uint64_t part_bytes)
 void cf_store_memory_set_there(cf_store *s, bool there)
 {
     memory *const m = memory_of(s);
-    CF_CLEANUP(unlockp) pthread_mutex_t *held = lock_take(m);
+    MEMORY_HOLD(m);
     m->there = there;
 }
