@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Store over the S3 client: prefix, digests and errors in the words of store.h.
+ */
+#include "s3/s3.h"
+
+#include "s3/base/alloc.h"
+#include "s3/base/cleanup.h"
+#include "store/store.h"
+
+_Static_assert((unsigned)CF_STORE_ID_LEN == S3_ID_LEN, "the id of a put is the client's");
+_Static_assert(CF_STORE_PREFIX_LEN_MAX + 1 + CF_KEY_LEN_MAX <= S3_KEY_LEN_MAX, "prefix and key fit a key of S3");
+
+typedef struct s3_store {
+    cf_store base;
+    s3_client *client;
+    const cf_world *world;
+    char prefix[CF_STORE_PREFIX_LEN_MAX + 2]; /* "" or "a/b/" */
+    size_t prefix_len;
+} s3_store;
+
+struct cf_store_put {
+    s3_upload *upload;
+};
+
+typedef struct full_key {
+    char text[S3_KEY_LEN_MAX + 1];
+} full_key;
+
+static s3_store *s3_of(cf_store *s)
+{
+    return (s3_store *)(void *)s;
+}
+
+/* prefix + text; text has been checked, or is a list's prefix or start. */
+static cf_err join(const s3_store *s, const char *text, full_key *ret, cf_error *e)
+{
+    const size_t len = strlen(text);
+    CF_ENSURE(s->prefix_len + len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE, "key with prefix has %zu bytes, %u are allowed",
+              s->prefix_len + len, S3_KEY_LEN_MAX);
+    memcpy(ret->text, s->prefix, s->prefix_len);
+    memcpy(ret->text + s->prefix_len, text, len + 1);
+    return CF_OK;
+}
+
+static cf_err full(const s3_store *s, const char *key, full_key *ret, cf_error *e)
+{
+    CF_TRY(cf_store_key_check(key, e));
+    return join(s, key, ret, e);
+}
+
+static void stored_of(const s3_put_result *r, cf_stored *ret)
+{
+    if (ret == NULL)
+        return;
+    *ret = (cf_stored){
+        .size_bytes = r->size_bytes,
+        .digest.kind = r->multipart ? CF_DIGEST_SHA256_PARTS : CF_DIGEST_SHA256,
+        .digest.part_bytes = r->multipart ? r->part_bytes : 0,
+    };
+    memcpy(ret->digest.sha256, r->sha256, sizeof(ret->digest.sha256));
+}
+
+static s3_put_opts put_opts_of(const cf_put_opts *opts)
+{
+    return opts == NULL ? (s3_put_opts){0} : (s3_put_opts){.create_only = opts->create_only, .id = opts->id};
+}
+
+/* ---- writing ---- */
+
+static cf_err store_put(cf_store *store, const char *key, cf_slice body, const cf_put_opts *opts, cf_stored *ret,
+                        cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    const s3_put_opts put = put_opts_of(opts);
+    s3_put_result result = {0};
+    char id[CF_STORE_ID_LEN + 1];
+    full_key k;
+    CF_TRY(full(s, key, &k, e));
+    if (put.id != NULL)
+        CF_TRY(cf_store_id_make(opts, s->world, id, e)); /* only to check it */
+    CF_TRY(s3_put(s->client, k.text, body, &put, &result, e));
+    stored_of(&result, ret);
+    return CF_OK;
+}
+
+static cf_err store_put_open(cf_store *store, const char *key, const cf_put_opts *opts, cf_store_put **ret, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    const s3_put_opts put = put_opts_of(opts);
+    CF_CLEANUP(cf_freep) cf_store_put *p = NULL;
+    char id[CF_STORE_ID_LEN + 1];
+    full_key k;
+    CF_TRY(full(s, key, &k, e));
+    if (put.id != NULL)
+        CF_TRY(cf_store_id_make(opts, s->world, id, e));
+    CF_NEW(p, e);
+    CF_TRY(s3_upload_open(s->client, k.text, &put, &p->upload, e));
+    *ret = CF_STEAL(p);
+    return CF_OK;
+}
+
+static cf_err store_put_write(cf_store_put *p, cf_slice bytes, cf_error *e)
+{
+    return s3_upload_write(p->upload, bytes, e);
+}
+
+static cf_err store_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
+{
+    CF_CLEANUP(cf_freep) cf_store_put *p = put;
+    s3_put_result result = {0};
+    CF_TRY(s3_upload_finish(p->upload, &result, e));
+    stored_of(&result, ret);
+    return CF_OK;
+}
+
+static void store_put_abort(cf_store_put *p)
+{
+    if (p == NULL)
+        return;
+    s3_upload_abort(p->upload);
+    cf_free(p);
+}
+
+static const char *store_put_upload_id(const cf_store_put *p)
+{
+    return s3_upload_id(p->upload);
+}
+
+/* ---- reading ---- */
+
+/* A range that a server cannot satisfy is an object shorter than its manifest says. */
+static cf_err range_error(cf_err err, const char *key, uint64_t offset, uint64_t len, const cf_error *cause,
+                          cf_error *e)
+{
+    if (cause->http_status != 416)
+        return err;
+    CF_FAIL(e, CF_ERR_DAMAGE, "object '%s' has no %llu bytes at %llu (0: to the end), which were expected", key,
+            (unsigned long long)len, (unsigned long long)offset);
+}
+
+static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint64_t len, cf_store_sink sink,
+                        void *sink_impl, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    const s3_range range = {.offset = offset, .len = len};
+    const bool whole = offset == 0 && len == 0;
+    cf_error local = {0};
+    cf_error *const story = e != NULL ? e : &local;
+    full_key k;
+    CF_TRY(full(s, key, &k, e));
+    const cf_err err = s3_get(s->client, k.text, whole ? NULL : &range, sink, sink_impl, /* ret= */ NULL, story);
+    return err == CF_OK ? CF_OK : range_error(err, key, offset, len, story, e);
+}
+
+static cf_err store_head(cf_store *store, const char *key, cf_object_stat *ret, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    s3_object object = {0};
+    full_key k;
+    CF_TRY(full(s, key, &k, e));
+    CF_TRY(s3_head(s->client, k.text, &object, e));
+    *ret = (cf_object_stat){.size_bytes = object.size_bytes, .modified_utc_ms = object.modified_utc_ms};
+    memcpy(ret->id, object.id, sizeof(ret->id));
+    return CF_OK;
+}
+
+typedef struct list_run {
+    const s3_store *s;
+    cf_slice after; /* "" or relative */
+    cf_store_list_fn fn;
+    void *impl;
+} list_run;
+
+/* Foreign keys (a console's "folder/" objects among them) are left out. So is a common prefix <= after: servers differ
+ * in whether they give it when keys under it are greater. */
+static cf_err list_entry(void *impl, const s3_list_entry *entry, bool *ret_stop, cf_error *e)
+{
+    const list_run *const l = impl;
+    char key[S3_KEY_LEN_MAX + 1];
+    const cf_slice prefix = cf_slice_of(l->s->prefix, l->s->prefix_len);
+    if (!cf_slice_starts_with(entry->key, prefix) || entry->key.len - prefix.len > CF_KEY_LEN_MAX)
+        return CF_OK;
+    const cf_slice rest = cf_slice_of(entry->key.ptr + prefix.len, entry->key.len - prefix.len);
+    if (rest.len == 0 || (l->after.len > 0 && cf_slice_cmp(rest, l->after) <= 0))
+        return CF_OK;
+    memcpy(key, rest.ptr, rest.len);
+    key[rest.len] = '\0';
+    if (entry->is_prefix)
+        key[rest.len - 1] = '\0'; /* without its delimiter it must be a key */
+    if (strlen(key) != rest.len - (entry->is_prefix ? 1 : 0) || cf_store_key_check(key, NULL) != CF_OK)
+        return CF_OK;
+    if (entry->is_prefix)
+        key[rest.len - 1] = '/';
+    const cf_store_entry out = {
+        .key = key,
+        .is_prefix = entry->is_prefix,
+        .size_bytes = entry->size_bytes,
+        .modified_utc_ms = entry->modified_utc_ms,
+    };
+    return l->fn(l->impl, &out, ret_stop, e);
+}
+
+static cf_err store_list(cf_store *store, const char *prefix, const char *after, const char *delimiter,
+                         cf_store_list_fn fn, void *impl, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    list_run l = {.s = s, .after = cf_slice_str(after), .fn = fn, .impl = impl};
+    full_key full_prefix;
+    full_key full_after;
+    CF_TRY(join(s, prefix, &full_prefix, e));
+    CF_TRY(join(s, after == NULL ? "" : after, &full_after, e));
+    const s3_list_opts opts = {
+        .prefix = full_prefix.text[0] == '\0' ? NULL : full_prefix.text,
+        .start_after = l.after.len == 0 ? NULL : full_after.text,
+        .delimiter = delimiter,
+    };
+    return s3_list(s->client, &opts, list_entry, &l, e);
+}
+
+/* ---- deleting ---- */
+
+static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t key_total, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    if (key_total == 0)
+        return CF_OK;
+    size_t text_len = 0;
+    for (size_t i = 0; i < key_total; i++) {
+        CF_TRY(cf_store_key_check(keys[i], e));
+        text_len += s->prefix_len + strlen(keys[i]) + 1;
+    }
+    CF_CLEANUP(cf_freep) char *text = cf_alloc(text_len, 1);
+    CF_CLEANUP(cf_freep) const char **full_keys = cf_alloc(key_total, sizeof(*full_keys));
+    CF_ENSURE(text != NULL && full_keys != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu keys", key_total);
+    char *at = text;
+    for (size_t i = 0; i < key_total; i++) {
+        full_keys[i] = at;
+        memcpy(at, s->prefix, s->prefix_len);
+        memcpy(at + s->prefix_len, keys[i], strlen(keys[i]) + 1);
+        at += s->prefix_len + strlen(keys[i]) + 1;
+    }
+    return s3_delete_many(s->client, full_keys, key_total, e);
+}
+
+/* ---- place, time, end ---- */
+
+/* HEAD first: most keys may use a bucket but not make one. */
+static cf_err store_create(cf_store *store, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    const cf_err err = s3_bucket_head(s->client, e);
+    return err == CF_ERR_NO_BUCKET ? s3_bucket_create(s->client, e) : err;
+}
+
+static cf_err store_now_utc_ms(cf_store *store, int64_t *ret, cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    int64_t now = s3_client_server_time_ms(s->client);
+    if (now == 0) { /* no answer yet: ask for one */
+        CF_TRY(s3_bucket_head(s->client, e));
+        now = s3_client_server_time_ms(s->client);
+    }
+    CF_ENSURE(now > 0, e, CF_ERR_PROTOCOL, "the server's answers have no Date");
+    *ret = now;
+    return CF_OK;
+}
+
+static void store_get_counts(cf_store *store, cf_store_counts *ret)
+{
+    s3_counts counts = {0};
+    s3_client_get_counts(s3_of(store)->client, &counts);
+    *ret = (cf_store_counts){
+        .requests_total = counts.requests_total,
+        .retries_total = counts.retries_total,
+        .bytes_sent = counts.bytes_sent,
+        .bytes_received = counts.bytes_received,
+    };
+}
+
+static void store_free(cf_store *store)
+{
+    s3_store *const s = s3_of(store);
+    s3_client_free(s->client);
+    cf_free(s);
+}
+
+static const cf_store_ops s3_ops = {
+    .kind = "s3",
+    .put = store_put,
+    .put_open = store_put_open,
+    .put_write = store_put_write,
+    .put_finish = store_put_finish,
+    .put_abort = store_put_abort,
+    .put_upload_id = store_put_upload_id,
+    .get = store_get,
+    .head = store_head,
+    .list = store_list,
+    .delete_many = store_delete_many,
+    .create = store_create,
+    .now_utc_ms = store_now_utc_ms,
+    .get_counts = store_get_counts,
+    .free = store_free,
+};
+
+cf_err cf_store_s3_new(const s3_client_opts *opts, const char *prefix, cf_store **ret, cf_error *e)
+{
+    CF_CLEANUP(cf_freep) s3_store *s = NULL;
+    const char *from = prefix != NULL ? prefix : "";
+    from += strspn(from, "/");
+    size_t len = strlen(from);
+    while (len > 0 && from[len - 1] == '/')
+        len--;
+    CF_ENSURE(len <= CF_STORE_PREFIX_LEN_MAX, e, CF_ERR_USAGE, "the prefix has %zu bytes, %d are allowed", len,
+              CF_STORE_PREFIX_LEN_MAX);
+    CF_NEW(s, e);
+    memcpy(s->prefix, from, len);
+    s->prefix_len = len;
+    if (len > 0)
+        s->prefix[s->prefix_len++] = '/';
+    s->base.ops = &s3_ops;
+    /* What AWS and every server tested has; the probe of init takes back what a server does not keep. */
+    s->base.features = CF_STORE_CONDITIONAL_CREATE | CF_STORE_BATCH_DELETE | CF_STORE_RANGED_GET;
+    s->world = opts->world != NULL ? opts->world : cf_world_real();
+    CF_TRY(s3_client_new(opts, &s->client, e));
+    *ret = &CF_STEAL(s)->base;
+    return CF_OK;
+}
