@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The program: which command, its words, its exit code.
+ */
+#include "cli/cli.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "s3/base/cleanup.h"
+#include "s3/base/fs.h"
+
+
+static const cf_command table[CF_CMD_COUNT] = {
+    [CF_CMD_INIT] = {"init", "make a repository", "", 
+                     "Makes the bucket or directory when it is missing, checks that the store creates objects conditionally, and writes the "
+                     "descriptor. A repository that is there is left alone.",
+                     "chunkferry init --repo s3://backups/prod --endpoint http://127.0.0.1:7480",
+                     "summary: repository, url, requests", 0, 0, cf_cli_init},
+    [CF_CMD_BACKUP] = {"backup", "back up a node", "--db DIR",
+                       "Reads the node's files in the order that lets a copy start: index before log, chaser before writer, chunks only up to the "
+                       "writer's position. A completed chunk whose header, footer and size are those of the parent snapshot's chunk of the same "
+                       "name is referenced and not read; every other one is read, checked against its own MD5, compressed and sent. The snapshot "
+                       "appears in one step, last.\n\n"
+                       "The node may run. What cannot be restored is refused with exit code 3 before anything is sent, with the reason.",
+                       "chunkferry backup --repo s3://backups/prod --node kdb-1 --db /var/lib/kurrentdb",
+                       "file (with -v), warning, and summary: snapshot, node, parent, dry_run, files_total, files_new, files_reused, bytes_source, bytes_read, "
+                       "bytes_changed, bytes_uploaded, packs_new, requests, duration_s",
+                       0, 0, cf_cli_backup},
+    [CF_CMD_LIST] = {"list", "list snapshots", "",
+                     "Lists the snapshots of one node, or of all nodes of the repository, oldest first. Reads one small object a snapshot.",
+                     "chunkferry list --repo s3://backups/prod --node kdb-1",
+                     "snapshot: snapshot, node, time, profile, parent, files_total, files_new, bytes_source, bytes_uploaded, writer; and summary: "
+                     "snapshots, nodes",
+                     0, 0, cf_cli_list},
+    [CF_CMD_SHOW] = {"show", "show one snapshot", "latest|RUN",
+                     "Shows what a snapshot holds: the node as it was, its checkpoints and hazards, totals and marks. With -v also its files.",
+                     "chunkferry show --repo s3://backups/prod --node kdb-1 latest",
+                     "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, node, time, profile, version, parent, "
+                     "totals..., facts, marks",
+                     1, 1, cf_cli_show},
+    [CF_CMD_RESTORE] = {"restore", "restore a node", "latest|RUN --target DIR",
+                        "Writes a snapshot into an empty directory: chaser.chk first, writer.chk and truncate.chk last, so that a server that is started "
+                        "too early touches nothing. Every file is verified by its SHA-256 and, where it has one, its own MD5, before it gets its "
+                        "name. A restore that was interrupted is run again with the same words and goes on.\n\n"
+                        "Any node's snapshot may be restored to any machine, as often as wanted. At the end it says how to start the node.",
+                        "chunkferry restore --repo s3://backups/prod --node kdb-1 latest --target /var/lib/kurrentdb --owner kurrent:kurrent",
+                        "file (with -v), warning, and summary: snapshot, node, target, dry_run, files_total, files_restored, files_kept, bytes_target, "
+                        "bytes_written, bytes_downloaded, requests, duration_s, closing_words",
+                        1, 1, cf_cli_restore},
+    [CF_CMD_INSPECT] = {"inspect", "say what a node's directory is, and whether it could be backed up", "--db DIR",
+                        "Looks at a directory with the eyes of backup: versions, checkpoints and how they relate, chunks, index tables, the cluster's epoch, "
+                        "hazards. Writes nothing, needs no repository. Exits with 3 when a backup now would be refused.",
+                        "chunkferry inspect --db /var/lib/kurrentdb",
+                        "warning, and summary: db, fit, facts (with refusals)", 0, 0, cf_cli_inspect},
+    [CF_CMD_VERSION] = {"version", "print versions", "", "Prints the version of chunkferry, of its repository format and of the libraries it runs with.",
+                        "chunkferry version", "summary: version, format, libraries", 0, 0, cf_cli_version},
+};
+
+const cf_command *cf_command_at(const cf_command_id id)
+{
+    return &table[id];
+}
+
+static bool command_find(const char *const name, cf_command_id *const ret)
+{
+    for (size_t i = 0; i < CF_CMD_COUNT; i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            *ret = (cf_command_id)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static cf_err command_parse(const int argc, char *const *const argv, cf_cli *const c, cf_command_id *const ret, cf_error *const e)
+{
+    cf_command_id id = CF_CMD_COUNT;
+
+    CF_ENSURE(command_find(argv[1], &id), e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: chunkferry --help lists them", argv[1]);
+    *ret = id;
+    CF_TRY(cf_values_parse(id, argc - 2, argv + 2, c->env, c->env_impl, &c->values, e));
+    if (cf_values_on(&c->values, CF_OPT_HELP))
+        return CF_OK;
+    CF_ENSURE(c->values.arg_total >= table[id].args_min, e, CF_ERR_USAGE, "a word is missing: chunkferry %s %s", table[id].name, table[id].words);
+    CF_ENSURE(c->values.arg_total <= table[id].args_max, e, CF_ERR_USAGE, "'%s' is one word too many\nHINT: chunkferry %s %s",
+              c->values.arg[table[id].args_max], table[id].name, table[id].words);
+    return CF_OK;
+}
+
+/* chunkferry, chunkferry --help, chunkferry help [COMMAND], chunkferry --version, chunkferry manual [COMMAND]: no command of the table. */
+static bool word_handle(const int argc, char *const *const argv, FILE *const out)
+{
+    static const char *const helps[] = {"--help", "-h", "help", NULL};
+    cf_command_id id = CF_CMD_COUNT;
+    const bool named = argc > 2 && command_find(argv[2], &id);
+
+    for (size_t i = 0; helps[i] != NULL; i++) {
+        if (strcmp(argv[1], helps[i]) == 0) {
+            if (named)
+                cf_manual_help(out, id);
+            else
+                cf_manual_overview(out);
+            return true;
+        }
+    }
+    if (strcmp(argv[1], "manual") == 0) {
+        cf_manual_roff(out, id);
+        return true;
+    }
+    return false;
+}
+
+static cf_err command_run(cf_cli *const c, const int argc, char *const *const argv, FILE *const out, cf_error *const e)
+{
+    cf_command_id id = CF_CMD_COUNT;
+    cf_output *const o = c->output;
+
+    /* --json counts before the words are parsed, so that a usage error is JSON too. */
+    for (int i = 2; i < argc; i++)
+        o->json = o->json || strcmp(argv[i], "--json") == 0;
+    CF_TRY(command_parse(argc, argv, c, &id, e));
+    o->json = cf_values_on(&c->values, CF_OPT_JSON);
+    o->verbose = c->values.times[CF_OPT_VERBOSE];
+    if (cf_values_on(&c->values, CF_OPT_HELP)) {
+        cf_manual_help(out, id);
+        return CF_OK;
+    }
+    CF_TRY(table[id].run(c, e));
+    return cf_output_close(o, e);
+}
+
+int cf_cli_main(const int argc, char *const *const argv, const cf_ctx *const ctx, const char *(*const env)(void *, const char *), void *const env_impl,
+                FILE *const out, FILE *const err)
+{
+    cf_ctx full = *ctx;
+    cf_output output = {.out = out, .err = err, .terminal = isatty(fileno(err)) == 1};
+    cf_cli c = {.ctx = &full, .output = &output, .env = env, .env_impl = env_impl};
+    cf_error e = {0};
+
+    full.world = ctx->world != NULL ? ctx->world : cf_world_real();
+    full.fs = ctx->fs != NULL ? ctx->fs : cf_fs_real();
+    full.log = cf_output_log;
+    full.progress = cf_output_progress;
+    full.impl = &output;
+    output.world = full.world;
+    if (argc < 2) {
+        cf_manual_overview(err);
+        return cf_err_exit_code(CF_ERR_USAGE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)fprintf(out, "chunkferry %s\n", CF_VERSION);
+        return 0;
+    }
+    if (word_handle(argc, argv, out))
+        return 0;
+    const cf_err code = command_run(&c, argc, argv, out, &e);
+    if (code != CF_OK) {
+        e.code = code;
+        cf_output_error(&output, &e);
+    }
+    return cf_err_exit_code(code);
+}
+
+cf_err cf_cli_remote(const cf_cli *const c, cf_remote *const ret, cf_error *const e)
+{
+    const cf_values *const v = &c->values;
+    uint64_t jobs = 0;
+    cf_remote r = {
+        .url = v->text[CF_OPT_REPO],
+        .endpoint = v->text[CF_OPT_ENDPOINT],
+        .region = v->text[CF_OPT_REGION],
+        .addressing = v->text[CF_OPT_ADDRESSING],
+        .ca_bundle = v->text[CF_OPT_CA_BUNDLE],
+        .aws_profile = v->text[CF_OPT_AWS_PROFILE],
+    };
+
+    CF_TRY(cf_values_size(v, CF_OPT_MEMORY, &r.memory_bytes, e));
+    CF_TRY(cf_values_number(v, CF_OPT_JOBS, 1, 64, &jobs, e));
+    r.jobs = (uint32_t)jobs;
+    *ret = r;
+    return CF_OK;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * chunkferry backup
+ */
+#include "cli/cli.h"
+#include "s3/base/num.h"
+
+static cf_err opts_fill(const cf_cli *const c, cf_backup_opts *const ret, cf_error *const e)
+{
+    static const char *const sources[] = {"live", "stopped", NULL};
+    static const char *const modes[] = {"differential", "full", NULL};
+    const cf_values *const v = &c->values;
+    unsigned source = 0, mode = 0;
+    uint64_t level = 0;
+    cf_backup_opts o = {
+        .node = v->text[CF_OPT_NODE],
+        .profile = v->text[CF_OPT_PROFILE] != NULL ? v->text[CF_OPT_PROFILE] : "kurrentdb",
+        .db = v->text[CF_OPT_DB],
+        .index = v->text[CF_OPT_INDEX],
+        .without_secondary_indexes = cf_values_on(v, CF_OPT_WITHOUT_SECONDARY_INDEXES),
+        .without_existence_filter = cf_values_on(v, CF_OPT_WITHOUT_EXISTENCE_FILTER),
+        .archive = cf_values_on(v, CF_OPT_ARCHIVE),
+        .dry_run = cf_values_on(v, CF_OPT_DRY_RUN),
+    };
+
+    CF_TRY(cf_cli_remote(c, &o.remote, e));
+    CF_TRY(cf_values_choice(v, CF_OPT_SOURCE, sources, &source, e));
+    CF_TRY(cf_values_choice(v, CF_OPT_MODE, modes, &mode, e));
+    CF_TRY(cf_values_size(v, CF_OPT_MAX_TRUNCATION, &o.max_truncation_bytes, e));
+    CF_TRY(cf_values_number(v, CF_OPT_LEVEL, 1, 19, &level, e));
+    o.stopped = source == 1;
+    o.full = mode == 1;
+    o.level = (int)level;
+    *ret = o;
+    return CF_OK;
+}
+
+static void text_print(cf_output *const out, const cf_backup_opts *const o, const cf_backup_result *const r)
+{
+    char source[CF_SIZE_TEXT_SIZE], read[CF_SIZE_TEXT_SIZE], changed[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE];
+
+    (void)cf_size_render(r->source_bytes, source);
+    (void)cf_size_render(r->bytes_read, read);
+    (void)cf_size_render(r->bytes_changed, changed);
+    (void)cf_size_render(r->bytes_uploaded, sent);
+    if (o->dry_run) {
+        cf_output_text(out, "a backup of node %s would succeed; nothing was written\n", o->node);
+        cf_output_text(out, "  files   %llu: %llu to send, %llu unchanged, the rest compared in parts\n", (unsigned long long)r->files_total,
+                       (unsigned long long)r->files_new, (unsigned long long)r->files_reused);
+        cf_output_text(out, "  node    %s, of it %s to read\n", source, changed);
+        return;
+    }
+    cf_output_text(out, "snapshot %s of node %s is committed\n", r->snapshot, o->node);
+    cf_output_text(out, "  parent  %s\n", r->parent[0] != '\0' ? r->parent : "none");
+    cf_output_text(out, "  files   %llu: %llu new, %llu unchanged\n", (unsigned long long)r->files_total, (unsigned long long)r->files_new,
+                   (unsigned long long)r->files_reused);
+    cf_output_text(out, "  node    %s; %s read, %s new\n", source, read, changed);
+    cf_output_text(out, "  sent    %s in %llu packs and %llu requests\n", sent, (unsigned long long)r->packs_new, (unsigned long long)r->requests_total);
+    cf_output_text(out, "  time    %llu.%llu s\n", (unsigned long long)(r->duration_ms / 1000), (unsigned long long)(r->duration_ms % 1000 / 100));
+}
+
+cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
+{
+    cf_backup_opts o = {0};
+    cf_backup_result r = {0};
+
+    CF_TRY(opts_fill(c, &o, e));
+    CF_TRY(cf_backup_run(c->ctx, &o, &r, e));
+    text_print(c->output, &o, &r);
+    cf_output_object(c->output,
+                     json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "type", "summary", "snapshot", r.snapshot,
+                               "node", o.node, "parent", r.parent, "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_new",
+                               (json_int_t)r.files_new, "files_reused", (json_int_t)r.files_reused, "bytes_source", (json_int_t)r.source_bytes,
+                               "bytes_read", (json_int_t)r.bytes_read, "bytes_changed", (json_int_t)r.bytes_changed, "bytes_uploaded",
+                               (json_int_t)r.bytes_uploaded, "packs_new", (json_int_t)r.packs_new, "requests", (json_int_t)r.requests_total,
+                               "duration_s", (double)r.duration_ms / 1000.0));
+    return CF_OK;
+}

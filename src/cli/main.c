@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main: signals, then the program.
+ */
+#include <signal.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "s3/base/env.h"
+
+/* The first wish to stop ends the run cleanly, the second at once: the repository stays valid either way. */
+static void on_signal(int number)
+{
+    const cf_world *const world = cf_world_real();
+
+    (void)number;
+    if (world->stopping(world->impl))
+        _exit(130);
+    cf_world_request_stop();
+}
+
+int main(int argc, char **argv)
+{
+    const struct sigaction stop = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
+    const cf_ctx ctx = {0};
+
+    (void)sigaction(SIGINT, &stop, NULL);
+    (void)sigaction(SIGTERM, &stop, NULL);
+    (void)sigaction(SIGHUP, &stop, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    return cf_cli_main(argc, argv, &ctx, cf_env_get, NULL, stdout, stderr);
+}

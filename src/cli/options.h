@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Options: one table for parsing, --help, the manual pages and the tests.
+ */
+#ifndef SRC_CLI_OPTIONS_H
+#define SRC_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "s3/err.h"
+
+typedef enum cf_option_id {
+    CF_OPT_REPO,
+    CF_OPT_ENDPOINT,
+    CF_OPT_REGION,
+    CF_OPT_ADDRESSING,
+    CF_OPT_CA_BUNDLE,
+    CF_OPT_AWS_PROFILE,
+    CF_OPT_NODE,
+    CF_OPT_PROFILE,
+    CF_OPT_DB,
+    CF_OPT_INDEX,
+    CF_OPT_SOURCE,
+    CF_OPT_MODE,
+    CF_OPT_WITHOUT_SECONDARY_INDEXES,
+    CF_OPT_WITHOUT_EXISTENCE_FILTER,
+    CF_OPT_ARCHIVE,
+    CF_OPT_MAX_TRUNCATION,
+    CF_OPT_LEVEL,
+    CF_OPT_TARGET,
+    CF_OPT_INDEX_TARGET,
+    CF_OPT_OWNER,
+    CF_OPT_MEMORY,
+    CF_OPT_JOBS,
+    CF_OPT_DRY_RUN,
+    CF_OPT_JSON,
+    CF_OPT_VERBOSE,
+    CF_OPT_HELP,
+    CF_OPT_COUNT,
+} cf_option_id;
+
+typedef enum cf_command_id {
+    CF_CMD_INIT,
+    CF_CMD_BACKUP,
+    CF_CMD_LIST,
+    CF_CMD_SHOW,
+    CF_CMD_RESTORE,
+    CF_CMD_INSPECT,
+    CF_CMD_VERSION,
+    CF_CMD_COUNT,
+} cf_command_id;
+
+typedef struct cf_option {
+    const char *name;    /* without the dashes */
+    char letter;         /* 0: none */
+    const char *arg;     /* NULL: a switch */
+    const char *env[2];  /* taken when the flag is absent, in this order; blank ones count as absent */
+    unsigned commands;   /* bit 1 << cf_command_id */
+    const char *help;
+} cf_option;
+
+/* CF_OPT_COUNT rows, by id. */
+const cf_option *cf_option_at(cf_option_id id);
+
+enum { CF_ARGS_MAX = 4 };
+
+typedef struct cf_values {
+    const char *text[CF_OPT_COUNT];   /* NULL: not given; "" for a switch that is on; borrowed */
+    unsigned times[CF_OPT_COUNT];     /* how often a switch was given */
+    const char *arg[CF_ARGS_MAX];     /* words that are no options */
+    unsigned arg_total;
+} cf_values;
+
+/* Words behind the command's name. CF_ERR_USAGE names the word, with a suggestion when an option is near it. env: value or NULL. */
+CF_NODISCARD cf_err cf_values_parse(cf_command_id command, int argc, char *const *argv, const char *(*env)(void *impl, const char *name),
+                                    void *env_impl, cf_values *ret, cf_error *e);
+
+/* Typed views; defaults where the flag is absent. CF_ERR_USAGE names the flag, what was given and what may be. */
+CF_NODISCARD cf_err cf_values_size(const cf_values *v, cf_option_id id, uint64_t *ret_bytes, cf_error *e);
+CF_NODISCARD cf_err cf_values_number(const cf_values *v, cf_option_id id, uint64_t min, uint64_t max, uint64_t *ret, cf_error *e);
+/* *ret: index into words (NULL-terminated). */
+CF_NODISCARD cf_err cf_values_choice(const cf_values *v, cf_option_id id, const char *const *words, unsigned *ret, cf_error *e);
+static inline bool cf_values_on(const cf_values *v, cf_option_id id)
+{
+    return v->text[id] != NULL;
+}
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Output: what a command says.
+ */
+#include "cli/output.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "s3/base/num.h"
+
+enum { CF_PROGRESS_EVERY_MS = 200 };
+
+static const struct {
+    const char *name;    /* in JSON */
+    const char *prefix;  /* in text */
+    unsigned verbose;    /* shown from this many -v on */
+} levels[] = {
+    [CF_LOG_ERROR] = {"error", "chunkferry: ", 0}, [CF_LOG_WARN] = {"warning", "warning: ", 0}, [CF_LOG_INFO] = {"info", "", 0},
+    [CF_LOG_DETAIL] = {"file", "  ", 1},           [CF_LOG_DEBUG] = {"request", "  ", 2},
+};
+
+static void line_clear(cf_output *const o)
+{
+    if (o->line_open)
+        (void)fputs("\r\033[K", o->err);
+    o->line_open = false;
+}
+
+/* "text\nHINT: what to do" in two parts. */
+static const char *hint_of(const char *const text, int *const ret_text_len)
+{
+    const char *const hint = strstr(text, "\nHINT: ");
+
+    *ret_text_len = hint != NULL ? (int)(hint - text) : (int)strlen(text);
+    return hint != NULL ? hint + strlen("\nHINT: ") : NULL;
+}
+
+static void object_write(const cf_output *const o, json_t *const object)
+{
+    if (object == NULL)
+        return;
+    flockfile(o->out);
+    (void)json_dumpf(object, o->out, JSON_COMPACT);
+    (void)fputc('\n', o->out);
+    funlockfile(o->out);
+    json_decref(object);
+}
+
+static json_t *message_object(const char *const type, const char *const text)
+{
+    int len = 0;
+    const char *const hint = hint_of(text, &len);
+    json_t *const object = json_pack("{s:s, s:o?}", "type", type, "text", json_stringn(text, (size_t)len));
+
+    if (hint != NULL)
+        (void)json_object_set_new(object, "hint", json_string(hint));
+    return object;
+}
+
+void cf_output_log(void *const impl, const cf_log_level level, const char *const text)
+{
+    cf_output *const o = impl;
+    int len = 0;
+
+    if (levels[level].verbose > o->verbose)
+        return;
+    if (o->json) {
+        object_write(o, message_object(levels[level].name, text));
+        return;
+    }
+    const char *const hint = hint_of(text, &len);
+    FILE *const to = level <= CF_LOG_WARN ? o->err : o->out;
+    flockfile(o->err);
+    line_clear(o);
+    (void)fprintf(to, "%s%.*s\n", levels[level].prefix, len, text);
+    if (hint != NULL)
+        (void)fprintf(to, "  hint: %s\n", hint);
+    funlockfile(o->err);
+}
+
+void cf_output_progress(void *const impl, const cf_progress *const p)
+{
+    cf_output *const o = impl;
+    char done[CF_SIZE_TEXT_SIZE], total[CF_SIZE_TEXT_SIZE], rate[CF_SIZE_TEXT_SIZE];
+
+    if (!o->terminal || o->json)
+        return;
+    const uint64_t now = o->world->mono_ms(o->world->impl);
+    if (o->began_mono_ms == 0)
+        o->began_mono_ms = now;
+    if (o->drawn_mono_ms != 0 && now - o->drawn_mono_ms < CF_PROGRESS_EVERY_MS)
+        return;
+    o->drawn_mono_ms = now;
+    const uint64_t passed_ms = now - o->began_mono_ms + 1;
+    const uint64_t rate_bytes_per_s = p->done_bytes * 1000 / passed_ms;
+    const uint64_t left = p->total_bytes > p->done_bytes ? p->total_bytes - p->done_bytes : 0;
+    flockfile(o->err);
+    (void)fprintf(o->err, "\r\033[K%s  %s of %s  %s/s  %llu of %llu files", p->phase, cf_size_render(p->done_bytes, done),
+                  cf_size_render(p->total_bytes, total), cf_size_render(rate_bytes_per_s, rate), (unsigned long long)p->done_files,
+                  (unsigned long long)p->total_files);
+    if (rate_bytes_per_s > 0 && left > 0)
+        (void)fprintf(o->err, "  %llu s left", (unsigned long long)(left / rate_bytes_per_s));
+    (void)fflush(o->err);
+    o->line_open = true;
+    funlockfile(o->err);
+}
+
+void cf_output_text(cf_output *const o, const char *const fmt, ...)
+{
+    va_list args;
+
+    if (o->json)
+        return;
+    line_clear(o);
+    va_start(args, fmt);
+    (void)vfprintf(o->out, fmt, args);
+    va_end(args);
+}
+
+void cf_output_object(cf_output *const o, json_t *const object)
+{
+    if (o->json)
+        object_write(o, object);
+    else
+        json_decref(object);
+}
+
+void cf_output_error(cf_output *const o, const cf_error *const e)
+{
+    int len = 0;
+    const char *const text = e->message[0] != '\0' ? e->message : cf_err_text(e->code);
+    const char *const hint = hint_of(text, &len);
+
+    line_clear(o);
+    (void)fflush(o->out);
+    (void)fprintf(o->err, "chunkferry: %.*s\n", len, text);
+    if (hint != NULL)
+        (void)fprintf(o->err, "  hint: %s\n", hint);
+    if (!o->json)
+        return;
+    json_t *const object = message_object("error", text);
+    (void)json_object_set_new(object, "error", json_string(cf_err_name(e->code)));
+    (void)json_object_set_new(object, "exit_code", json_integer(cf_err_exit_code(e->code)));
+    if (e->s3_code[0] != '\0')
+        (void)json_object_set_new(object, "s3_code", json_string(e->s3_code));
+    if (e->request_id[0] != '\0')
+        (void)json_object_set_new(object, "request_id", json_string(e->request_id));
+    object_write(o, object);
+}
+
+cf_err cf_output_close(cf_output *const o, cf_error *const e)
+{
+    line_clear(o);
+    CF_ENSURE(fflush(o->out) == 0 && ferror(o->out) == 0, e, CF_ERR_IO, "standard output could not be written");
+    return CF_OK;
+}
