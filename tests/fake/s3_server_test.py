@@ -39,6 +39,7 @@ class FakeCase(unittest.TestCase):
     def setUp(self):
         self.server = FakeServer(**{"buckets": [BUCKET], "part_min": 1024, **self.options}).start()
         self.addCleanup(self.server.stop)
+        self.addCleanup(lambda: self.assertEqual(self.server.journal.counts["fake_bugs"], 0))
         self.client = Client.of(self.server)
 
     def rules(self, *rules):

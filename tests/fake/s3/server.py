@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 import time
+import traceback
 from urllib.parse import unquote
 
 if __package__ in (None, ""):  # started by path: make the folder above importable, and the modules here only as s3.x
@@ -65,7 +66,8 @@ class Journal:
     def clear(self):
         with self.lock:
             self.records = collections.deque(maxlen=RECORDS_MAX)
-            self.counts = {"requests": 0, "connections": 0, "ops": {}, "status": {}, "codes": {}, "bytes_uploaded": 0, "bytes_downloaded": 0}
+            self.counts = {"requests": 0, "connections": 0, "fake_bugs": 0, "ops": {}, "status": {}, "codes": {},
+                           "bytes_uploaded": 0, "bytes_downloaded": 0}
 
     def add(self, record):
         with self.lock:
@@ -81,6 +83,16 @@ class Journal:
             if self.file:
                 self.file.write(json.dumps(record) + "\n")
                 self.file.flush()
+
+    def correct(self, record, bytes_out):
+        """The client went away before it had everything."""
+        with self.lock:
+            self.counts["bytes_downloaded"] += bytes_out - record["bytes_out"]
+            record["bytes_out"] = bytes_out
+
+    def bug(self):
+        with self.lock:
+            self.counts["fake_bugs"] += 1
 
     def connection(self):
         with self.lock:
@@ -205,8 +217,12 @@ class FakeServer:
                 pass
             connection.close()
         except Gone:
-            connection.close_now()
+            pass
+        except Exception:           # a mistake in the fake must neither hang the client nor go unnoticed
+            traceback.print_exc()
+            self.journal.bug()
         finally:
+            connection.close_now()
             self.open.discard(connection)
 
     def next_id(self):
@@ -226,7 +242,7 @@ class Exchange:
         self.signed = None
         self.left = 0               # bytes of the request's body not yet read
         self.bytes_in = 0
-        self.bytes_out = 0
+        self.record = None
         self.status = 0
         self.code = ""
         self.request_id = server.next_id()
@@ -238,7 +254,6 @@ class Exchange:
         except BadRequest as failure:
             self.began_s = self.server.now()
             self._send(self._refusal(failure.status, failure.code, str(failure)), "GET", close=True)
-            self._record()
             return False
         if request is None:
             return False
@@ -251,7 +266,8 @@ class Exchange:
         finally:
             if self.call.body:
                 self.call.body.discard()
-            self._record()
+            if self.record is None:
+                self._record(0)
 
     # -- the steps
 
@@ -344,27 +360,30 @@ class Exchange:
 
     def _send(self, response, method, close):
         fault = self.fault
-        fault_stall = fault.get("stall_ms", 0)
-        if fault_stall:
-            time.sleep(fault_stall / 1000)
+        if "stall_ms" in fault.action:
+            time.sleep(fault.get("stall_ms") / 1000)
         self.status, self.code = response.status, response.code
         if "raw" in fault.action:
+            self._record(0)
             self.connection.send(fault.get("raw").encode("latin-1"))
             self._close()
         fault.alter(response, self.call)
         if "keepalive" in fault.action:
-            return self._send_kept_alive(response, method)
+            self._send_kept_alive(response, method)
+            return
         headers = self._headers(response, close)
         if response.status not in (204, 304) and response.get("content-length") is None:
             headers.append(("Content-Length", fault.length_header(response.length())))
         head = head_bytes(response.status, headers)
         if fault.get("close") == "mid_headers":
+            self._record(0)
             self.connection.send(head[:len(head) // 2])
             self._close()
+        bodiless = method == "HEAD" or response.status in (204, 304)
+        length = 0 if bodiless else min(fault.get("cut_body", response.length()), response.length())
+        self._record(length)
         self.connection.send(head)
-        if method != "HEAD" and response.status not in (204, 304):
-            self._send_body(response)
-        return None
+        self._send_body(response, length)
 
     def _headers(self, response, close):
         date = ops.http_date(self.server.now() + self.fault.get("date_skew_s", 0))
@@ -373,17 +392,14 @@ class Exchange:
         headers = [(n, v) for n, v in headers if n.lower() not in given] + response.headers
         return headers + ([("Connection", "close")] if close and "connection" not in given else [])
 
-    def _send_body(self, response):
-        pace = faults.Pace(self.fault, self.connection, response.length())
-        left = self.fault.get("cut_body", response.length())
+    def _send_body(self, response, length):
+        pace = faults.Pace(self.fault, self.connection, length)
         try:
-            for piece in pieces_of(response.body, response.start, response.start + response.length()):
-                pace.send(piece[:left])
-                left -= min(left, len(piece))
-                if left == 0:
-                    break
-        finally:
-            self.bytes_out = pace.sent
+            for piece in pieces_of(response.body, response.start, response.start + length):
+                pace.send(piece)
+        except Gone:
+            self.server.journal.correct(self.record, pace.sent)
+            raise
         if "cut_body" in self.fault.action:
             self._close()
 
@@ -392,27 +408,30 @@ class Exchange:
         plan = self.fault.get("keepalive")
         self.status = 200
         headers = self._headers(response, False) + [("Transfer-Encoding", "chunked")]
+        body = b"" if method == "HEAD" else response.read_all()
+        self._record(len(body))
         self.connection.send(head_bytes(200, headers))
-        body = response.read_all()
         head, mark, rest = body.partition(b"?>\n")
         pieces = [head + mark] + [b" "] * plan.get("spaces", 3) + [rest]
-        for piece in pieces if method != "HEAD" else []:
+        for piece in pieces if body else []:
             if piece:
                 self.connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
                 time.sleep(plan.get("interval_ms", 10) / 1000)
-        self.connection.send(b"0\r\n\r\n")
-        self.bytes_out = len(body)
+        if method != "HEAD":
+            self.connection.send(b"0\r\n\r\n")
 
-    def _record(self):
+    def _record(self, bytes_out):
+        """Before the answer goes out, so that who has the answer finds the record."""
         call = self.call
         record = {"time": round(self.began_s, 6), "ms": round((self.server.now() - self.began_s) * 1000, 3), "connection": self.number,
-                  "status": self.status, "code": self.code, "bytes_in": self.bytes_in, "bytes_out": self.bytes_out, "rule": self.fault.name,
+                  "status": self.status, "code": self.code, "bytes_in": self.bytes_in, "bytes_out": bytes_out, "rule": self.fault.name,
                   "request_id": self.request_id, "op": "", "method": "", "bucket": "", "key": "", "target": "", "signed": [], "headers": {}}
         if call:
             hidden = ("authorization", "x-amz-security-token")
             record.update(op=call.op, method=call.request.method, bucket=call.bucket, key=call.key.decode("utf-8", "replace"),
                           target=call.request.target, signed=self.signed.signed_headers if self.signed else [],
                           headers={n: v for n, v in call.request.headers if n not in hidden})
+        self.record = record
         self.server.journal.add(record)
 
 
