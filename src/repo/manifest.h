@@ -17,7 +17,7 @@ enum {
     CF_SEGMENT_SOURCE_MAX = 256 * 1024 * 1024,  /* lines of one segment, decompressed */
     CF_SEGMENT_CUT_BYTES = 16 * 1024 * 1024,    /* a writer starts a new one above this many bytes of lines */
     CF_SEGMENT_CACHE_BYTES = 8 * 1024 * 1024,
-    CF_PACK_TOTAL_MAX = 1000000,                /* packs a snapshot can name: 24 bytes each in memory while it is written */
+    CF_PACK_TOTAL_MAX = 1000000,                /* packs a snapshot can name: 28 to 40 bytes each in memory while it is written */
 };
 
 /* Forward reader over one kind of line of a snapshot, in order; checks key, length, SHA-256, order and line limits. */
@@ -42,10 +42,11 @@ typedef struct cf_manifest_opts {
     const cf_repo *repo;     /* borrowed */
     cf_run *run;             /* borrowed; gives sequence numbers */
     const cf_root *parent;   /* borrowed; NULL: none. Its equal segments are referenced, its packs' lines taken over */
-    /* Called for each line rendered (files as they are added, packs as they are added): for the journal. NULL: none. */
+    /* Called for each line rendered, with its newline (files as they are added, packs as they are added): for the journal. NULL: none. */
     cf_err (*on_line)(void *impl, cf_slice json_line, cf_error *e);
     void *impl;
 } cf_manifest_opts;
+/* The options are copied. */
 CF_NODISCARD cf_err cf_manifest_new(const cf_manifest_opts *opts, cf_manifest **ret, cf_error *e);
 void cf_manifest_free(cf_manifest *m);
 static inline void cf_manifest_freep(cf_manifest **m)
@@ -62,10 +63,21 @@ CF_NODISCARD cf_err cf_manifest_cut(cf_manifest *m, cf_error *e);
  * fills root->totals.packs_total and .stored_bytes. CF_ERR_DAMAGE when a file names a pack nobody described. */
 CF_NODISCARD cf_err cf_manifest_finish(cf_manifest *m, cf_root *root, cf_error *e);
 
-/* Journal: the lines so far and the open multipart upload ids, put every 60 s or 1 GiB. */
+/* Journal: the lines so far and the open multipart upload ids. Each object holds what came since the one before; a reader takes all
+ * of a run, in order. Only the compressed lines since the last object are in memory, at most CF_JOURNAL_STORED_CUT and a little. */
+enum {
+    CF_JOURNAL_EVERY_MS = 60 * 1000,
+    CF_JOURNAL_EVERY_BYTES = 1024 * 1024 * 1024, /* of packs uploaded */
+    CF_JOURNAL_STORED_CUT = 4 * 1024 * 1024,     /* of an object: put at once */
+};
 typedef struct cf_journal cf_journal;
 CF_NODISCARD cf_err cf_journal_new(const cf_repo *repo, cf_run *run, cf_journal **ret, cf_error *e);
-void cf_journal_free(cf_journal *j);
+void cf_journal_free(cf_journal *j); /* NULL is fine; puts nothing */
+static inline void cf_journal_freep(cf_journal **j)
+{
+    cf_journal_free(*j);
+}
+/* json_line with its newline, as cf_manifest_opts.on_line gives it. One thread. */
 CF_NODISCARD cf_err cf_journal_add_line(cf_journal *j, cf_slice json_line, cf_error *e);
 /* Called often; puts a journal object when it is time. uploaded_bytes: of packs so far. upload_ids: "key id" lines, may be empty. */
 CF_NODISCARD cf_err cf_journal_tick(cf_journal *j, uint64_t uploaded_bytes, cf_slice upload_ids, cf_error *e);

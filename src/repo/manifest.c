@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The writer. File lines go out as they come; of every pack only its use is kept; this run's pack lines wait in a
+ * spool, the parent's stay where they are, and both are merged at the end.
+ */
+#include "repo/manifest.h"
+
+#include "repo/pack_use.h"
+#include "repo/segment.h"
+#include "repo/spool.h"
+#include "s3/base/alloc.h"
+#include "s3/base/cleanup.h"
+
+struct cf_manifest {
+    cf_manifest_opts opts;
+    cf_root *files;            /* owned; only its segments matter */
+    cf_segment_writer *writer; /* owned; of file segments */
+    cf_pack_use *use;          /* owned */
+    cf_spool *packs;           /* owned */
+    uint32_t last_seq;         /* of the pack added last */
+    cf_buf text;               /* one rendered line */
+    bool started, finished;
+    uint16_t last_step;
+    cf_buf last_path;
+};
+
+void cf_manifest_free(cf_manifest *const m)
+{
+    if (m == NULL)
+        return;
+    cf_root_free(m->files);
+    cf_segment_writer_free(m->writer);
+    cf_pack_use_free(m->use);
+    cf_spool_free(m->packs);
+    cf_buf_deinit(&m->text);
+    cf_buf_deinit(&m->last_path);
+    cf_free(m);
+}
+
+static cf_err writer_new(const cf_manifest *const m, const cf_segment_kind kind, cf_segment_writer **const ret,
+                         cf_error *const e)
+{
+    return cf_segment_writer_new(&(cf_segment_writer_opts){m->opts.repo, m->opts.run, m->opts.parent, kind}, ret, e);
+}
+
+cf_err cf_manifest_new(const cf_manifest_opts *const opts, cf_manifest **const ret, cf_error *const e)
+{
+    CF_CLEANUP(cf_manifest_freep)
+    cf_manifest *m = NULL;
+    CF_NEW(m, e);
+    m->opts = *opts;
+    cf_buf_init(&m->text, CF_LINE_LEN_MAX + 1024);
+    cf_buf_init(&m->last_path, CF_PATH_LEN_MAX);
+    CF_TRY(cf_root_new(&m->files, e));
+    CF_TRY(writer_new(m, CF_SEGMENT_FILES, &m->writer, e));
+    CF_TRY(cf_pack_use_new(CF_PACK_TOTAL_MAX, &m->use, e));
+    CF_TRY(cf_spool_new(&m->packs, e));
+    *ret = CF_STEAL(m);
+    return CF_OK;
+}
+
+static cf_err tell(const cf_manifest *const m, cf_error *const e)
+{
+    return m->opts.on_line == NULL ? CF_OK : m->opts.on_line(m->opts.impl, cf_buf_slice(&m->text), e);
+}
+
+cf_err cf_manifest_add_file(cf_manifest *const m, const cf_file_line *const line, cf_error *const e)
+{
+    CF_CHECK(!m->finished);
+    CF_CHECK(!m->started || cf_file_line_cmp(m->last_step, cf_buf_slice(&m->last_path), line->step, line->path) < 0);
+    cf_buf_clear(&m->text);
+    CF_TRY_AS(cf_file_line_render(line, &m->text, e), e, "line of '%.*s'", CF_SLICE_FMT(line->path));
+    cf_buf_clear(&m->last_path);
+    CF_TRY(cf_buf_append(&m->last_path, line->path, e));
+    m->last_step = line->step;
+    m->started = true;
+    for (size_t i = 0; i < line->extent_total; i++)
+        CF_TRY(cf_pack_use_add(m->use, line->extents[i].pack, line->extents[i].stored_bytes, e));
+    CF_TRY(cf_segment_writer_add(m->writer, cf_buf_slice(&m->text), line->path, m->files, e));
+    return tell(m, e);
+}
+
+cf_err cf_manifest_add_pack(cf_manifest *const m, const cf_pack_line *const line, cf_error *const e)
+{
+    cf_run_id run = {""};
+    uint32_t seq = 0;
+    cf_pack_line unused = *line;
+    unused.used_bytes = 0;
+    CF_CHECK(!m->finished);
+    CF_CHECK(cf_object_name_parse(cf_slice_str(line->pack), &run, &seq, NULL));
+    CF_CHECK(strcmp(run.text, m->opts.run->id.text) == 0 && seq > m->last_seq);
+    cf_buf_clear(&m->text);
+    CF_TRY(cf_pack_line_render(&unused, &m->text, e));
+    CF_TRY(cf_spool_add(m->packs, cf_buf_slice(&m->text), e));
+    m->last_seq = seq;
+    return tell(m, e);
+}
+
+cf_err cf_manifest_cut(cf_manifest *const m, cf_error *const e)
+{
+    CF_CHECK(!m->finished);
+    return cf_segment_writer_cut(m->writer, m->files, e);
+}
+
+/* --- the end: pack segments --- */
+
+typedef struct merge {
+    cf_manifest *m;
+    cf_cursor *old;             /* owned; the parent's packs; NULL: no parent */
+    cf_line_store *store;       /* owned; of ours */
+    cf_segment_writer *writer;  /* owned */
+    cf_root *packs;             /* owned; only its segments matter */
+    const cf_pack_line *theirs; /* next of the parent; NULL: no more */
+    cf_pack_line ours;          /* next of this run */
+    bool has_ours;
+    cf_totals *totals;
+} merge;
+
+static void merge_deinit(merge *const g)
+{
+    cf_cursor_free(g->old);
+    cf_line_store_free(g->store);
+    cf_segment_writer_free(g->writer);
+    cf_root_free(g->packs);
+}
+
+static cf_err next_theirs(merge *const g, cf_error *const e)
+{
+    if (g->old == NULL)
+        return CF_OK;
+    return cf_cursor_next_pack(g->old, &g->theirs, e);
+}
+
+static cf_err next_ours(merge *const g, cf_error *const e)
+{
+    cf_slice text = {NULL, 0};
+    CF_TRY(cf_spool_next(g->m->packs, &text, e));
+    g->has_ours = text.len > 0;
+    return g->has_ours ? cf_pack_line_parse(text, g->store, &g->ours, e) : CF_OK;
+}
+
+static cf_err merge_open(merge *const g, cf_error *const e)
+{
+    const cf_manifest_opts *const o = &g->m->opts;
+    if (o->parent != NULL)
+        CF_TRY(cf_cursor_new(o->repo, o->run->node, o->parent, CF_SEGMENT_PACKS, &g->old, e));
+    CF_TRY(cf_line_store_new(&g->store, e));
+    CF_TRY(cf_root_new(&g->packs, e));
+    CF_TRY(writer_new(g->m, CF_SEGMENT_PACKS, &g->writer, e));
+    cf_spool_rewind(g->m->packs);
+    CF_TRY(next_theirs(g, e));
+    return next_ours(g, e);
+}
+
+/* A pack that no file names any more is left out: prune may have it once no other snapshot names it. */
+static cf_err merge_put(merge *const g, const cf_pack_line *const line, cf_error *const e)
+{
+    cf_manifest *const m = g->m;
+    cf_pack_line used = *line;
+    used.used_bytes = cf_pack_use_describe(m->use, line->pack);
+    if (used.used_bytes == 0)
+        return CF_OK;
+    if (used.used_bytes > used.stored_bytes) /* files that share a range count it twice */
+        used.used_bytes = used.stored_bytes;
+    cf_buf_clear(&m->text);
+    CF_TRY(cf_pack_line_render(&used, &m->text, e));
+    g->totals->packs_total++;
+    g->totals->stored_bytes += used.used_bytes;
+    return cf_segment_writer_add(g->writer, cf_buf_slice(&m->text), cf_slice_str(line->pack), g->packs, e);
+}
+
+static cf_err merge_run(merge *const g, cf_error *const e)
+{
+    while (g->theirs != NULL || g->has_ours) {
+        const int order = g->theirs == NULL ? 1 : !g->has_ours ? -1 : strcmp(g->theirs->pack, g->ours.pack);
+        CF_ENSURE(order != 0, e, CF_ERR_DAMAGE, "the parent names pack '%s', which this run wrote", g->ours.pack);
+        if (order < 0) {
+            CF_TRY(merge_put(g, g->theirs, e));
+            CF_TRY(next_theirs(g, e));
+        } else {
+            CF_TRY(merge_put(g, &g->ours, e));
+            CF_TRY(next_ours(g, e));
+        }
+    }
+    return cf_segment_writer_cut(g->writer, g->packs, e);
+}
+
+static cf_err append_segments(cf_root *const to, const cf_root *const from, cf_error *const e)
+{
+    for (size_t i = 0; i < from->segment_total; i++)
+        CF_TRY(cf_root_add_segment(to, &from->segments[i], e));
+    return CF_OK;
+}
+
+cf_err cf_manifest_finish(cf_manifest *const m, cf_root *const root, cf_error *const e)
+{
+    char name[CF_RUN_OBJECT_LEN_MAX + 1] = "";
+    cf_totals totals = root->totals;
+    CF_CLEANUP(merge_deinit)
+    merge g = {.m = m, .totals = &totals};
+    CF_CHECK(!m->finished && root->segment_total == 0);
+    m->finished = true;
+    totals.packs_total = 0;
+    totals.stored_bytes = 0;
+    CF_TRY(cf_segment_writer_cut(m->writer, m->files, e));
+    CF_TRY_AS(merge_open(&g, e), e, "read the parent's packs");
+    CF_TRY_AS(merge_run(&g, e), e, "write the list of packs");
+    CF_ENSURE(!cf_pack_use_find_undescribed(m->use, name), e, CF_ERR_DAMAGE,
+              "a file names pack '%s', which neither the parent nor this run describes", name);
+    CF_TRY(append_segments(root, g.packs, e));
+    CF_TRY(append_segments(root, m->files, e));
+    root->totals = totals;
+    return CF_OK;
+}
