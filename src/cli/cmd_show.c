@@ -6,6 +6,7 @@
 
 #include "cli/snapshots.h"
 #include "repo/manifest.h"
+#include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
@@ -70,7 +71,7 @@ static void facts_print(cf_output *const out, const json_t *const facts, const i
         }
         char *const text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         cf_output_text(out, "%*s%-20s %s\n", indent, "", key, json_is_string(value) ? json_string_value(value) : text != NULL ? text : "");
-        (free)(text);
+        cf_free(text); /* jansson allocates with malloc, as cf_alloc does */
     }
 }
 

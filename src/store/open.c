@@ -48,7 +48,7 @@ cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote, con
     CF_TRY(cf_store_url_parse(remote->url, &url, e));
     CF_TRY(addressing_parse(remote->addressing, &addressing, e));
     if (!url.is_s3)
-        return cf_store_directory_new(ctx->fs != NULL ? ctx->fs : cf_fs_real(), ctx->world, url.path, ret, e);
+        return cf_store_directory_new(cf_fs_real(), ctx->world, url.path, ret, e); /* ctx->fs is the node's side */
 
     const s3_client_opts opts = {
         .bucket = url.bucket,
