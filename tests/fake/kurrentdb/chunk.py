@@ -159,11 +159,14 @@ class OngoingChunk:
 
     @classmethod
     def open(cls, path, used):
+        os.chmod(path, 0o644)
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         head = os.pread(fd, HEADER_LEN + used, 0)
         header = Header.parse(head)
         self = cls(path, header, header.size)
         self.fd, self.used, self.md5 = fd, used, hashlib.md5(head)
+        os.ftruncate(fd, HEADER_LEN + used)            # nothing old may show beyond the writer
+        os.ftruncate(fd, ongoing_size(header.size))
         return self
 
     def write(self, data):

@@ -63,7 +63,10 @@ class Database:
         self.chk = {name: checkpoint.Checkpoint(os.path.join(self.db, name + ".chk"), value)
                     for name, value in DEFAULTS.items()}
         self.filter_chk = checkpoint.Checkpoint(self._filter_path("chk"), -1)
+        reach_back(self.index, self.chk["chaser"].value, self.filter_chk)
         path = self._filter_path("dat")
+        if not os.path.exists(path):
+            self.filter_chk.write(-1)
         self.filter = bloom.Filter(path) if os.path.exists(path) else \
             bloom.Filter.create(path, self.opt.filter_size)
         self.map = indexmap.IndexMap.load(self.index)
@@ -75,6 +78,7 @@ class Database:
         for entry in os.listdir(self.db):
             if entry.endswith(".tmp"):
                 os.unlink(os.path.join(self.db, entry))
+        self._drop_strangers()
         files = chunk.current(self.db)
         if files:
             self._recover(files)
@@ -89,8 +93,22 @@ class Database:
     def _filter_path(self, suffix):
         return os.path.join(self.index, "stream-existence", "streamExistenceFilter." + suffix)
 
+    def _drop_strangers(self):
+        """What a start deletes: tables that the indexmap does not name, foreign files beside."""
+        named = {"indexmap", *(row[2] for row in self.map.tables)}
+        for entry in os.listdir(self.index):
+            path = os.path.join(self.index, entry)
+            if os.path.isfile(path) and entry.removesuffix(".bloomfilter") not in named:
+                os.unlink(path)
+
+    def _drop_extra(self, files):
+        """A chunk begun just before a crash, with writer.chk still in the one before."""
+        while len(files) > 1 and files[-1][0].start * files[-1][0].size > self.writer:
+            os.unlink(files.pop()[1])
+
     def _recover(self, files):
         self.opt.chunk_size = size = files[0][0].size
+        self._drop_extra(files)
         self.opt.layout = self.opt.layout if files[0][0].version else "23.10"
         if any(header.transform for header, _ in files):
             raise NodeError("a transformed database is made, never run")
@@ -110,7 +128,8 @@ class Database:
         last = files[-1][0]
         if self.writer < (last.end + 1) * size and not last.scavenged:
             used = self.writer - last.start * size
-            if not chunk.ChunkFile(files[-1][1]).footer.completed:
+            footer = chunk.ChunkFile(files[-1][1]).footer
+            if not footer.completed or used < footer.physical:
                 self.tail = chunk.OngoingChunk.open(files[-1][1], used)
         if self.tail is None:
             self.tail = self._new_chunk(last.end + 1)
@@ -446,9 +465,7 @@ class Database:
         self.flush()
         self.chk["truncate"].write(position)
         self.close()
-        cut_files(self.db, position, self.opt.chunk_size)
-        if self.map.commit >= checkpoint.read(os.path.join(self.db, "chaser.chk")):
-            drop_index(self.index)
+        truncate_on_start(self.db)
         self._open()
         self.new_epoch()
         self.append(3000)
@@ -460,6 +477,29 @@ class Database:
                 "filter": self.filter_chk.value, "pendingEntries": self.mem.total,
                 "seed": self.opt.seed, "chunkSize": self.opt.chunk_size,
                 "checkpoints": {name: chk.value for name, chk in self.chk.items()}}
+
+
+def truncate_on_start(db):
+    """What a start does when truncate.chk is set; returns whether it was."""
+    position = checkpoint.read(os.path.join(db, "truncate.chk"), -1)
+    files = chunk.current(db)
+    if position < 0 or not files:
+        return False
+    size = files[0][0].size
+    writer = checkpoint.read(os.path.join(db, "writer.chk"), 0)
+    if files[-1][0].start > writer // size:
+        raise NodeError("excessive chunk %d, the writer is in %d"
+                        % (files[-1][0].start, writer // size))
+    cut_files(db, position, size)
+    return True
+
+
+def reach_back(index, chaser, filter_chk):
+    """An index or a filter that is ahead of the log: begun anew, lowered."""
+    if indexmap.IndexMap.load(index).commit >= chaser:
+        drop_index(index)
+    if filter_chk.value >= chaser:
+        filter_chk.write(chaser - 1)
 
 
 def cut_files(db, position, size):

@@ -8,11 +8,13 @@ import os
 import sys
 import time
 
+sys.dont_write_bytecode = True
 if __package__ in (None, ""):
     sys.path[0] = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 
 from kurrentdb import making, serving                                   # noqa: E402
-from kurrentdb.database import Database, NodeError, Options             # noqa: E402
+from kurrentdb.database import (Database, NodeError, Options,                # noqa: E402
+                                truncate_on_start)   # noqa: E402
 
 
 def _add_common(parser):
@@ -73,6 +75,8 @@ def _parser():
 
 def _one_verb(args):
     """The same verb as in the control protocol, on a stopped directory."""
+    if args.verb not in ("status", "truncate-pending"):
+        truncate_on_start(args.db)
     options = Options(seed=args.seed, pause_s=args.table_pause_ms / 1000)
     database = Database(args.db, args.index, options)
     words = [str(args.bytes)] if args.verb == "append" else args.words

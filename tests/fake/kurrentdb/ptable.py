@@ -70,10 +70,10 @@ class MemTable:
         return b"".join(parts)
 
 
-def build(entries):
+def build(entries, middle_max=MIDPOINTS_MAX):
     """A whole table from packed entries."""
     total = len(entries) // ENTRY_LEN
-    middle = min(total, MIDPOINTS_MAX)
+    middle = min(total, middle_max)
     points = []
     for k in range(middle):
         at = k * (total - 1) // (middle - 1) if middle > 1 else 0

@@ -10,7 +10,7 @@ import threading
 import time
 
 from . import making
-from .database import Database, NodeError, Options
+from .database import Database, NodeError, Options, truncate_on_start
 
 TICK_S = 0.02
 
@@ -171,6 +171,10 @@ def serve(args):
     os.makedirs(args.db, exist_ok=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if truncate_on_start(args.db):
+        print("truncated", flush=True)
+        if args.layout != "23.10":                   # from 24.6 this start ends here, with 0
+            return
     live = Live(args)
     if os.path.exists(args.control):
         os.unlink(args.control)

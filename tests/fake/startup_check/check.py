@@ -13,6 +13,7 @@ import stat
 import struct
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import seedrule                                                          # noqa: E402
@@ -255,7 +256,7 @@ class Check:
         data = info.body()
         if used is None:
             used = self._find_end(data)
-        rows = info.map_rows() if info.map_size else None
+        rows = info.map_rows() if info.completed and info.map_size > 0 else None
         where = {a: logical for a, logical in rows} if rows else {}
         if info.scavenged:
             self.scavenged.append((start, (info.last + 1) * self.size))
