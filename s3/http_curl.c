@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * HTTP over libcurl easy handles, a fixed number of them. A handle is a connection with its cache; the one given back
+ * last is taken first, so that few connections stay warm.
+ *
+ * The stall limit is ours, not CURLOPT_LOW_SPEED_TIME: it counts both directions, knows milliseconds, and a request
+ * may have its own (Complete takes minutes).
+ */
+#include <curl/curl.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "s3/base/alloc.h"
+#include "s3/base/cleanup.h"
+#include "s3/http.h"
+
+enum {
+    IDLE_S_MAX = 5,   /* S3 closes idle connections then (aws-c-s3); our notes s3proto 1.3 */
+    DNS_CACHE_S = 60, /* S3 spreads load over many addresses */
+    RECEIVE_BUFFER = 256 * 1024,
+    SEND_BUFFER = 512 * 1024,
+    WAIT_SLICE_MS = 200, /* how often a waiter looks whether to stop */
+};
+
+typedef struct curl_impl {
+    s3_http base; /* first: s3_http* is curl_impl* */
+    const cf_world *world;
+    char *ca_bundle, *user_agent;
+    uint32_t connect_timeout_ms;
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    CURL **idle; /* stack; NULL entries are handles not made yet */
+    uint32_t idle_total, total;
+} curl_impl;
+
+/* One exchange under way. */
+typedef struct exchange {
+    curl_impl *impl;
+    CURL *handle;
+    const s3_http_request *rq;
+    s3_http_answer *a;
+    size_t body_at;
+    cf_err failed; /* what a callback of ours returned */
+    cf_error *e;
+    uint64_t moved_ms;
+    curl_off_t moved_total;
+    bool stopped, stalled;
+} exchange;
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT; /* the counted exception: curl_global_init */
+static CURLcode curl_once_code = CURLE_FAILED_INIT;
+
+static void curl_once_init(void)
+{
+    curl_once_code = curl_global_init(CURL_GLOBAL_ALL);
+}
+
+static size_t on_header(char *ptr, size_t size, size_t count, void *user)
+{
+    exchange *x = user;
+    const cf_slice line = cf_slice_of(ptr, size * count);
+
+    if (cf_slice_starts_with(line, cf_slice_str("HTTP/"))) {
+        s3_http_answer_clear(x->a); /* a head of its own: 100 Continue came before */
+        return line.len;
+    }
+    x->failed = s3_http_answer_add(x->a, line, x->e);
+    return x->failed == CF_OK ? line.len : 0;
+}
+
+static size_t on_write(char *ptr, size_t size, size_t count, void *user)
+{
+    exchange *x = user;
+    const cf_slice bytes = cf_slice_of(ptr, size * count);
+    long status = 0;
+
+    x->a->bytes_received += bytes.len;
+    if (x->rq->on_body == NULL || bytes.len == 0)
+        return bytes.len;
+    (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
+    x->a->status = (int)status;
+    x->failed = x->rq->on_body(x->rq->on_body_impl, x->a, bytes, x->e);
+    return x->failed == CF_OK ? bytes.len : bytes.len + 1; /* a count that is not bytes.len ends the transfer */
+}
+
+static size_t on_read(char *ret, size_t size, size_t count, void *user)
+{
+    exchange *x = user;
+    const size_t room = size * count;
+    const size_t left = x->rq->body.len - x->body_at;
+    const size_t len = left < room ? left : room;
+
+    if (len > 0)
+        memcpy(ret, x->rq->body.ptr + x->body_at, len);
+    x->body_at += len;
+    x->a->bytes_sent += len;
+    return len;
+}
+
+static int on_seek(void *user, curl_off_t offset, int origin)
+{
+    exchange *x = user;
+
+    if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > x->rq->body.len)
+        return CURL_SEEKFUNC_FAIL;
+    x->body_at = (size_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* libcurl calls this at least once a second. Non-zero ends the exchange. */
+static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+    exchange *x = user;
+    const cf_world *w = x->impl->world;
+    const uint64_t now = w->mono_ms(w->impl);
+
+    (void)down_total;
+    (void)up_total;
+    if (!x->rq->ignore_stop && w->stopping(w->impl)) {
+        x->stopped = true;
+        return 1;
+    }
+    if (down + up != x->moved_total) {
+        x->moved_total = down + up;
+        x->moved_ms = now;
+    }
+    if (now - x->moved_ms >= x->rq->stall_ms) {
+        x->stalled = true;
+        return 1;
+    }
+    return 0;
+}
+
+/* What libcurl's codes mean to us; what is not here is a broken connection. */
+static const struct {
+    CURLcode code;
+    s3_http_end end;
+    cf_err err;
+} ends[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, S3_HTTP_END_NAME, CF_ERR_NETWORK},
+    {CURLE_COULDNT_RESOLVE_PROXY, S3_HTTP_END_NAME, CF_ERR_NETWORK},
+    {CURLE_COULDNT_CONNECT, S3_HTTP_END_CONNECT, CF_ERR_NETWORK},
+    {CURLE_PEER_FAILED_VERIFICATION, S3_HTTP_END_TLS_VERIFY, CF_ERR_TLS},
+    {CURLE_SSL_CACERT_BADFILE, S3_HTTP_END_TLS_VERIFY, CF_ERR_TLS},
+    {CURLE_SSL_ISSUER_ERROR, S3_HTTP_END_TLS_VERIFY, CF_ERR_TLS},
+    {CURLE_SSL_CONNECT_ERROR, S3_HTTP_END_TLS, CF_ERR_NETWORK},
+    {CURLE_OPERATION_TIMEDOUT, S3_HTTP_END_CONNECT, CF_ERR_TIMEOUT}, /* the only limit libcurl knows of is connect */
+    {CURLE_WEIRD_SERVER_REPLY, S3_HTTP_END_BROKEN, CF_ERR_PROTOCOL},
+    {CURLE_PARTIAL_FILE, S3_HTTP_END_BROKEN, CF_ERR_NETWORK},
+    {CURLE_URL_MALFORMAT, S3_HTTP_END_LOCAL, CF_ERR_USAGE},
+    {CURLE_UNSUPPORTED_PROTOCOL, S3_HTTP_END_LOCAL, CF_ERR_USAGE},
+    {CURLE_BAD_FUNCTION_ARGUMENT, S3_HTTP_END_LOCAL, CF_ERR_FAILED},
+    {CURLE_OUT_OF_MEMORY, S3_HTTP_END_LOCAL, CF_ERR_NO_MEMORY},
+};
+
+static cf_err judge(exchange *x, CURLcode code, const char *detail)
+{
+    s3_http_answer *a = x->a;
+    const char *text = detail[0] == '\0' ? curl_easy_strerror(code) : detail;
+
+    if (x->failed != CF_OK) {
+        a->end = x->failed == CF_ERR_NO_MEMORY ? S3_HTTP_END_LOCAL : S3_HTTP_END_SINK;
+        return x->failed;
+    }
+    if (x->stopped) {
+        a->end = S3_HTTP_END_STOPPED;
+        CF_FAIL(x->e, CF_ERR_INTERRUPTED, "interrupted");
+    }
+    if (x->stalled) {
+        a->end = S3_HTTP_END_STALLED;
+        CF_FAIL(x->e, CF_ERR_TIMEOUT, "no byte moved for %llu ms", (unsigned long long)x->rq->stall_ms);
+    }
+    if (code == CURLE_OK && a->status != 0) {
+        a->end = S3_HTTP_END_ANSWER;
+        return CF_OK;
+    }
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        if (ends[i].code == code) {
+            a->end = ends[i].end;
+            CF_FAIL(x->e, ends[i].err, "%s", text);
+        }
+    }
+    a->end = S3_HTTP_END_BROKEN;
+    CF_FAIL(x->e, CF_ERR_NETWORK, "%s", text);
+}
+
+/* A handle from the stack; waits for one. NULL entries become handles here. */
+static cf_err handle_take(curl_impl *p, CURL **ret, cf_error *e)
+{
+    CURL *handle = NULL;
+
+    (void)pthread_mutex_lock(&p->lock);
+    while (p->idle_total == 0) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += WAIT_SLICE_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        (void)pthread_cond_timedwait(&p->freed, &p->lock, &until);
+        if (p->idle_total == 0 && p->world->stopping(p->world->impl)) {
+            (void)pthread_mutex_unlock(&p->lock);
+            CF_FAIL(e, CF_ERR_INTERRUPTED, "interrupted");
+        }
+    }
+    handle = p->idle[--p->idle_total];
+    (void)pthread_mutex_unlock(&p->lock);
+    if (handle == NULL)
+        handle = curl_easy_init();
+    *ret = handle; /* NULL: the caller gives the empty place back */
+    return CF_OK;
+}
+
+static void handle_give(curl_impl *p, CURL *handle)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->idle[p->idle_total++] = handle;
+    (void)pthread_cond_signal(&p->freed);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+static void slist_freep(struct curl_slist **list)
+{
+    curl_slist_free_all(*list);
+}
+
+static cf_err slist_add(struct curl_slist **list, const char *line, cf_error *e)
+{
+    struct curl_slist *grown = curl_slist_append(*list, line);
+
+    CF_ENSURE(grown != NULL, e, CF_ERR_NO_MEMORY, "allocate a header");
+    *list = grown;
+    return CF_OK;
+}
+
+/* "name: value"; an empty value needs "name;", else libcurl drops the line. What libcurl would add by itself goes. */
+static cf_err headers_render(const s3_http_request *rq, struct curl_slist **ret, cf_error *e)
+{
+    static const char *const removed[] = {"Accept:", "Content-Type:", "Transfer-Encoding:"};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf line = {0};
+    CF_CLEANUP(slist_freep)
+    struct curl_slist *list = NULL;
+    bool content_type = false;
+
+    cf_buf_init(&line, S3_HTTP_HEAD_MAX);
+    for (size_t i = 0; i < rq->header_total; i++) {
+        const s3_pair *h = &rq->headers[i];
+        const char *text = NULL;
+        cf_buf_clear(&line);
+        CF_TRY(cf_buf_append(&line, h->name, e));
+        CF_TRY(cf_buf_append_str(&line, h->value.len == 0 ? ";" : ": ", e));
+        CF_TRY(cf_buf_append(&line, h->value, e));
+        CF_TRY(cf_buf_get_str(&line, &text, e));
+        CF_TRY(slist_add(&list, text, e));
+        content_type = content_type || cf_slice_eq(h->name, cf_slice_str("content-type"));
+    }
+    for (size_t i = 0; i < sizeof(removed) / sizeof(removed[0]); i++) {
+        if (!(content_type && i == 1))
+            CF_TRY(slist_add(&list, removed[i], e));
+    }
+    CF_TRY(slist_add(&list, rq->body.len >= S3_HTTP_EXPECT_MIN ? "Expect: 100-continue" : "Expect:", e));
+    *ret = CF_STEAL(list);
+    return CF_OK;
+}
+
+/* First failure of a row of setopt calls. */
+#define SET(handle, option, value)                                                                                     \
+    do {                                                                                                               \
+        if (code == CURLE_OK)                                                                                          \
+            code = curl_easy_setopt((handle), (option), (value));                                                      \
+    } while (0)
+
+static CURLcode setup_transport(const curl_impl *p, CURL *h)
+{
+    CURLcode code = CURLE_OK;
+
+    SET(h, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075500
+    SET(h, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    SET(h, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+    SET(h, CURLOPT_FOLLOWLOCATION, 0L);
+    SET(h, CURLOPT_PATH_AS_IS, 1L); /* else "/a/../b" becomes "/b": another key */
+    SET(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(h, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    SET(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(h, CURLOPT_TCP_NODELAY, 1L);
+    SET(h, CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(h, CURLOPT_MAXCONNECTS, 1L);
+    SET(h, CURLOPT_MAXAGE_CONN, (long)IDLE_S_MAX);
+    SET(h, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
+    SET(h, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
+    SET(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    SET(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
+    SET(h, CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(h, CURLOPT_SSL_VERIFYHOST, 2L);
+    if (p->ca_bundle != NULL)
+        SET(h, CURLOPT_CAINFO, p->ca_bundle);
+    SET(h, CURLOPT_USERAGENT, p->user_agent);
+    return code;
+}
+
+static CURLcode setup_request(exchange *x, struct curl_slist *headers, char *detail)
+{
+    CURL *h = x->handle;
+    const s3_http_request *rq = x->rq;
+    const bool has_body = strcmp(rq->method, "PUT") == 0 || strcmp(rq->method, "POST") == 0;
+    CURLcode code = CURLE_OK;
+
+    SET(h, CURLOPT_ERRORBUFFER, detail);
+    SET(h, CURLOPT_URL, rq->url);
+    SET(h, CURLOPT_HTTPHEADER, headers);
+    if (has_body) {
+        SET(h, CURLOPT_UPLOAD, 1L);
+        SET(h, CURLOPT_INFILESIZE_LARGE, (curl_off_t)rq->body.len);
+    } else if (strcmp(rq->method, "HEAD") == 0) {
+        SET(h, CURLOPT_NOBODY, 1L);
+    }
+    SET(h, CURLOPT_CUSTOMREQUEST, rq->method);
+    SET(h, CURLOPT_READFUNCTION, on_read);
+    SET(h, CURLOPT_READDATA, x);
+    SET(h, CURLOPT_SEEKFUNCTION, on_seek);
+    SET(h, CURLOPT_SEEKDATA, x);
+    SET(h, CURLOPT_WRITEFUNCTION, on_write);
+    SET(h, CURLOPT_WRITEDATA, x);
+    SET(h, CURLOPT_HEADERFUNCTION, on_header);
+    SET(h, CURLOPT_HEADERDATA, x);
+    SET(h, CURLOPT_NOPROGRESS, 0L);
+    SET(h, CURLOPT_XFERINFOFUNCTION, on_progress);
+    SET(h, CURLOPT_XFERINFODATA, x);
+    return code;
+}
+
+static cf_err exchange_run(exchange *x)
+{
+    CF_CLEANUP(slist_freep)
+    struct curl_slist *headers = NULL;
+    char detail[CURL_ERROR_SIZE] = "";
+    long status = 0;
+
+    CF_TRY(headers_render(x->rq, &headers, x->e));
+    curl_easy_reset(x->handle); /* keeps connections, caches and sessions */
+    CURLcode code = setup_transport(x->impl, x->handle);
+    if (code == CURLE_OK)
+        code = setup_request(x, headers, detail);
+    CF_ENSURE(code == CURLE_OK, x->e, CF_ERR_FAILED, "set up libcurl: %s", curl_easy_strerror(code));
+    x->moved_ms = x->impl->world->mono_ms(x->impl->world->impl);
+    code = curl_easy_perform(x->handle);
+    (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
+    x->a->status = (int)status;
+    const cf_err err = judge(x, code, detail);
+    curl_easy_reset(x->handle); /* no pointer into this frame stays behind */
+    return err;
+}
+
+static cf_err curl_perform(s3_http *h, const s3_http_request *rq, s3_http_answer *a, cf_error *e)
+{
+    curl_impl *p = (curl_impl *)h;
+    exchange x = {.impl = p, .rq = rq, .a = a, .e = e};
+
+    a->end = S3_HTTP_END_LOCAL;
+    s3_http_answer_clear(a);
+    const cf_err taken = handle_take(p, &x.handle, e);
+    if (taken != CF_OK) {
+        a->end = S3_HTTP_END_STOPPED;
+        return taken;
+    }
+    cf_err err = CF_ERR_NO_MEMORY;
+    if (x.handle == NULL)
+        err = cf_error_set(e, err, __FILE__, __LINE__, "allocate a connection");
+    else
+        err = exchange_run(&x);
+    handle_give(p, x.handle);
+    return err;
+}
+
+static void curl_free_impl(s3_http *h)
+{
+    curl_impl *p = (curl_impl *)h;
+
+    for (uint32_t i = 0; i < p->idle_total; i++)
+        curl_easy_cleanup(p->idle[i]);
+    (void)pthread_cond_destroy(&p->freed);
+    (void)pthread_mutex_destroy(&p->lock);
+    cf_free(p->idle);
+    cf_free(p->ca_bundle);
+    cf_free(p->user_agent);
+    cf_free(p);
+}
+
+static const s3_http_ops curl_ops = {.perform = curl_perform, .free = curl_free_impl};
+
+CF_DEFINE_FREEP(s3_http, s3_http_free)
+
+cf_err s3_http_curl_new(const s3_http_curl_opts *opts, s3_http **ret, cf_error *e)
+{
+    curl_impl *p = NULL;
+
+    (void)pthread_once(&curl_once, curl_once_init);
+    CF_ENSURE(curl_once_code == CURLE_OK, e, CF_ERR_FAILED, "libcurl: %s", curl_easy_strerror(curl_once_code));
+    CF_NEW(p, e);
+    p->base.ops = &curl_ops;
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_cond_init(&p->freed, NULL);
+    CF_CLEANUP(s3_http_freep)
+    s3_http *owned = &p->base;
+    p->world = opts->world;
+    p->connect_timeout_ms = opts->connect_timeout_ms;
+    p->user_agent = cf_strdup(opts->user_agent);
+    CF_ENSURE(p->user_agent != NULL, e, CF_ERR_NO_MEMORY, "allocate the user agent");
+    if (opts->ca_bundle != NULL) {
+        p->ca_bundle = cf_strdup(opts->ca_bundle);
+        CF_ENSURE(p->ca_bundle != NULL, e, CF_ERR_NO_MEMORY, "allocate the CA path");
+    }
+    p->idle = cf_alloc(opts->connections_max, sizeof(CURL *));
+    CF_ENSURE(p->idle != NULL, e, CF_ERR_NO_MEMORY, "allocate %u connections", opts->connections_max);
+    p->total = opts->connections_max;
+    p->idle_total = p->total;
+    *ret = CF_STEAL(owned);
+    return CF_OK;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Multipart: Create, UploadPart, Complete, Abort.
+ */
+#include "s3/multipart.h"
+
+#include <stdio.h>
+
+#include "s3/base/cleanup.h"
+#include "s3/call.h"
+#include "s3/object.h"
+#include "s3/put.h"
+
+enum {
+    COMPLETE_BODY_MAX = 4 * 1024 * 1024, /* ours: 10,000 parts of 250 bytes */
+    COMPLETE_STALL_FACTOR = 4,
+};
+
+static cf_err create_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
+{
+    (void)call;
+    return s3_xml_parse_initiate(cf_buf_slice(&reply->body), ((s3_multipart *)impl)->upload_id, e);
+}
+
+cf_err s3_multipart_create(s3_client *c, s3_multipart *m, cf_error *e)
+{
+    CF_CLEANUP(s3_reply_deinit)
+    s3_reply reply = {0};
+    s3_call call = {
+        .operation = "CreateMultipartUpload", .method = "POST", .key = m->key, .check = create_check, .impl = m};
+
+    s3_call_param(&call, "uploads", "");
+    s3_call_header(&call, "content-type", m->content_type);
+    s3_call_header(&call, S3_ID_HEADER, m->id);
+    return s3_call_run(c, &call, &reply, e);
+}
+
+static cf_err part_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
+{
+    (void)call;
+    return s3_object_etag(&reply->http, impl, e);
+}
+
+cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint32_t number, cf_slice body, const uint8_t sha256[32],
+                         char ret_etag[S3_ETAG_LEN_MAX + 1], cf_error *e)
+{
+    CF_CLEANUP(s3_reply_deinit)
+    s3_reply reply = {0};
+    char number_text[16];
+    s3_call call = {.operation = "UploadPart",
+                    .method = "PUT",
+                    .key = m->key,
+                    .body = body,
+                    .body_sha256 = sha256,
+                    .check = part_check,
+                    .impl = ret_etag};
+
+    (void)snprintf(number_text, sizeof(number_text), "%u", number);
+    s3_call_param(&call, "partNumber", number_text);
+    s3_call_param(&call, "uploadId", m->upload_id);
+    return s3_call_run(c, &call, &reply, e);
+}
+
+static cf_err complete_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
+{
+    bool failed = false;
+    s3_xml_error error = {0};
+    s3_put_result *result = impl;
+
+    (void)call;
+    CF_TRY(s3_xml_parse_complete(cf_buf_slice(&reply->body), result->etag, &failed, &error, e));
+    CF_ENSURE(!failed, e, CF_ERR_PROTOCOL, "the server answered 200 and %s", error.code); /* judged before: cannot be */
+    return CF_OK;
+}
+
+cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_part *parts, size_t part_total,
+                             uint64_t size_bytes, s3_put_result *ret, cf_error *e)
+{
+    CF_CLEANUP(s3_reply_deinit)
+    s3_reply reply = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf body = {0};
+    s3_call call = {.operation = "CompleteMultipartUpload",
+                    .method = "POST",
+                    .key = m->key,
+                    .check = complete_check,
+                    .impl = ret,
+                    .error_in_200 = true,
+                    .conflict_is_final = true,
+                    .stall_factor = COMPLETE_STALL_FACTOR};
+
+    cf_buf_init(&body, COMPLETE_BODY_MAX);
+    CF_TRY(s3_xml_render_complete(parts, part_total, &body, e));
+    call.body = cf_buf_slice(&body);
+    s3_call_param(&call, "uploadId", m->upload_id);
+    if (m->create_only)
+        s3_call_header(&call, "if-none-match", "*");
+    const cf_err err = s3_call_run(c, &call, &reply, e);
+    if (err == CF_OK && ret->etag[0] != '\0')
+        return CF_OK;
+    const int status = reply.http.status;
+    /* Else: Ceph 16 leaves the ETag empty; a second try finds no upload any more; 409 may hide another's object. */
+    if (err != CF_OK && status != 412 && status != 404 && status != 409 && !reply.maybe_done)
+        return err;
+    const s3_settle settle = {.key = m->key,
+                              .id = m->id,
+                              .size_bytes = size_bytes,
+                              .failed = err,
+                              .status = status,
+                              .maybe_done = reply.maybe_done,
+                              .create_only = m->create_only};
+    return s3_put_settle(c, &settle, ret, e);
+}
+
+cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, bool last_words, bool *ret_gone,
+                          cf_error *e)
+{
+    CF_CLEANUP(s3_reply_deinit)
+    s3_reply reply = {0};
+    s3_call call = {.operation = "AbortMultipartUpload", .method = "DELETE", .key = key, .last_words = last_words};
+
+    s3_call_param(&call, "uploadId", upload_id);
+    const cf_err err = s3_call_run(c, &call, &reply, e);
+    *ret_gone = err != CF_OK && reply.http.status == 404 && err != CF_ERR_NO_BUCKET;
+    return *ret_gone ? CF_OK : err;
+}
+
+cf_err s3_uploads_abort(s3_client *c, const char *key, const char *upload_id, cf_error *e)
+{
+    bool gone = false;
+
+    return s3_multipart_abort(c, key, upload_id, /* last_words= */ false, &gone, e);
+}
