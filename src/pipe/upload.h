@@ -26,6 +26,12 @@ enum { CF_MEMORY_MIN_MIB = 64, CF_MEMORY_DEFAULT_MIB = 128 };
 /* CF_ERR_USAGE below the minimum. jobs 0: the cores. The same plan sizes the S3 client's part buffers. */
 CF_NODISCARD cf_err cf_memory_plan_make(uint64_t memory_bytes, uint32_t jobs, cf_memory_plan *ret, cf_error *e);
 
+enum {
+    CF_UPLOAD_ITEMS_MAX = 64,  /* handed in and not handed back: what the caller must be able to keep open */
+    CF_UPLOAD_LANES_MIN = 2,   /* one may be waiting for more of the shared pack */
+    CF_UPLOAD_LEVEL_MAX = 9,   /* ours: a zstd context of level 9 has 14 MiB, higher ones hundreds */
+};
+
 typedef enum cf_upload_how {
     CF_UPLOAD_READY, /* nothing to read; handed back in its turn */
     CF_UPLOAD_WHOLE, /* frames into a pack */
@@ -69,9 +75,10 @@ typedef struct cf_upload_opts {
     const cf_fs *fs;
     const cf_world *world;
     cf_memory_plan memory;
-    int level;                  /* 0: 3 */
+    int level;                  /* 0: 3; 1..CF_UPLOAD_LEVEL_MAX. The memory plan counts with 3: higher levels need some MiB more a worker */
     const char *runs_prefix;    /* "nodes/<node>/runs/" */
-    /* Gives the key below runs_prefix for the next pack: "<run>/<seq>-pack-<hint>.zst", in order; called on one thread at a time. */
+    /* Gives the key below runs_prefix for the next pack: "<run>/<seq>-pack-<hint>.zst", in order. Called on one thread of the pipeline's own,
+     * with no lock held, while the caller's thread goes on. */
     cf_err (*next_pack)(void *impl, const char *hint, char ret_key[CF_KEY_LEN_MAX + 1], cf_error *e);
     /* In order of items; an error stops the pipeline. */
     cf_err (*on_result)(void *impl, const cf_upload_result *result, cf_error *e);
@@ -81,13 +88,15 @@ typedef struct cf_upload_opts {
 } cf_upload_opts;
 
 typedef struct cf_upload cf_upload;
+/* Checks the plan and the level (CF_ERR_USAGE), starts the threads. */
 CF_NODISCARD cf_err cf_upload_new(const cf_upload_opts *opts, cf_upload **ret, cf_error *e);
-/* Waits for room; may deliver results of earlier items. The item is copied, what it points to is borrowed. */
+/* Waits for room; delivers results and packs that are ready. The item is copied, what it points to is borrowed.
+ * CF_ERR_SOURCE: the file ended early; CF_ERR_INTERRUPTED; what the filesystem, the store or a callback answered. */
 CF_NODISCARD cf_err cf_upload_add(cf_upload *u, const cf_upload_item *item, cf_error *e);
-/* Reads and sends what is left, delivers all results and packs. */
+/* Reads and sends what is left, closes the shared pack, delivers all results and packs. More may be added afterwards. */
 CF_NODISCARD cf_err cf_upload_finish(cf_upload *u, cf_error *e);
 void cf_upload_get_counts(cf_upload *u, cf_upload_counts *ret); /* any thread: for progress */
-/* "key id\n" of every multipart upload under way, for the journal; appended. */
+/* "key id\n" of every multipart upload under way, for the journal; appended. The key is the store's: runs_prefix and the pack's. Any thread. */
 CF_NODISCARD cf_err cf_upload_render_open(cf_upload *u, cf_buf *ret, cf_error *e);
 void cf_upload_free(cf_upload *u); /* stops threads, aborts uploads; NULL is fine */
 static inline void cf_upload_freep(cf_upload **u)

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Hash: SHA-256 and MD5 of whole files, so one thread, in order. Runs before the workers, because they give the block away.
+ */
+#include "pipe/upload_inner.h"
+#include "s3/base/hash.h"
+
+enum {
+    SLICE_BYTES = 128 * 1024, /* both hashes of a slice before the next: the second finds it in the cache */
+    MD5_TAIL_BYTES = 16,
+    CERT_READ_MIN = 2 * CF_CERT_LEN_MAX, /* a smaller file has no certificate */
+};
+
+/* The running hashes of the file under way. */
+typedef struct hasher {
+    cf_hash sha256, md5;
+    uint8_t tail[CF_CERT_LEN_MAX]; /* the last bytes so far, right-aligned */
+} hasher;
+
+static void hasher_deinit(hasher *const h)
+{
+    cf_hash_deinit(&h->sha256);
+    cf_hash_deinit(&h->md5);
+}
+
+static cf_err file_begin(hasher *const h, const cf_piece *const p, cf_error *const e)
+{
+    CF_TRY(cf_hash_init(&h->sha256, CF_HASH_SHA256, e));
+    if (p->file->item.ends_with_md5)
+        CF_TRY(cf_hash_init(&h->md5, CF_HASH_MD5, e));
+    memset(h->tail, 0, sizeof(h->tail));
+    if (p->file->item.read_bytes >= CERT_READ_MIN)
+        memcpy(p->file->result.head, p->block->data, CF_CERT_LEN_MAX);
+    return CF_OK;
+}
+
+static void tail_keep(hasher *const h, const cf_slice s)
+{
+    const size_t fresh = s.len < sizeof(h->tail) ? s.len : sizeof(h->tail);
+
+    memmove(h->tail, h->tail + fresh, sizeof(h->tail) - fresh);
+    memcpy(h->tail + sizeof(h->tail) - fresh, s.ptr + s.len - fresh, fresh);
+}
+
+/* MD5 covers all but the last 16 of read_bytes. */
+static cf_err md5_update(hasher *const h, const cf_upload_item *const item, const uint64_t offset, const cf_slice s, cf_error *const e)
+{
+    const uint64_t end = item->read_bytes < MD5_TAIL_BYTES ? 0 : item->read_bytes - MD5_TAIL_BYTES;
+    const uint64_t left = offset < end ? end - offset : 0;
+
+    return cf_hash_update(&h->md5, cf_slice_of(s.ptr, s.len < left ? s.len : (size_t)left), e);
+}
+
+static cf_err bytes_update(hasher *const h, const cf_piece *const p, cf_error *const e)
+{
+    const cf_upload_item *const item = &p->file->item;
+
+    for (size_t at = 0; at < p->source_bytes; at += SLICE_BYTES) {
+        const size_t left = p->source_bytes - at;
+        const cf_slice s = cf_slice_of(p->block->data + at, left < SLICE_BYTES ? left : SLICE_BYTES);
+
+        CF_TRY(cf_hash_update(&h->sha256, s, e));
+        if (item->ends_with_md5)
+            CF_TRY(md5_update(h, item, p->file_offset + at, s, e));
+    }
+    tail_keep(h, cf_slice_of(p->block->data, p->source_bytes));
+    p->file->result.read_bytes += p->source_bytes;
+    return CF_OK;
+}
+
+/* A hole may be huge: look at the wish to stop. */
+static cf_err hole_update(const cf_upload *const u, hasher *const h, uint64_t left, cf_error *const e)
+{
+    static const uint8_t zeros[SLICE_BYTES];
+
+    for (uint32_t slices = 0; left > 0; slices++) {
+        const size_t len = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+        if (slices % 64 == 0)
+            CF_TRY(cf_upload_check_stop(u, e));
+        CF_TRY(cf_hash_update(&h->sha256, cf_slice_of(zeros, len), e));
+        left -= len;
+    }
+    return CF_OK;
+}
+
+static cf_err file_end(const cf_upload *const u, hasher *const h, cf_upload_file *const f, cf_error *const e)
+{
+    cf_upload_result *const r = &f->result;
+
+    CF_TRY(hole_update(u, h, f->item.size_bytes - f->item.read_bytes, e));
+    CF_TRY(cf_hash_final(&h->sha256, r->sha256, e));
+    if (f->item.read_bytes >= CERT_READ_MIN)
+        memcpy(r->tail, h->tail, sizeof(r->tail));
+    if (f->item.ends_with_md5) {
+        CF_TRY(cf_hash_final(&h->md5, r->md5_found, e));
+        memcpy(r->md5_expected, h->tail + sizeof(h->tail) - MD5_TAIL_BYTES, MD5_TAIL_BYTES);
+        r->md5_ok = f->item.read_bytes >= MD5_TAIL_BYTES && memcmp(r->md5_expected, r->md5_found, MD5_TAIL_BYTES) == 0;
+    }
+    return CF_OK;
+}
+
+static cf_err piece_hash(const cf_upload *const u, hasher *const h, const cf_piece *const p, cf_error *const e)
+{
+    if (p->file->item.how == CF_UPLOAD_READY)
+        return CF_OK;
+    if (p->first)
+        CF_TRY(file_begin(h, p, e));
+    if (p->source_bytes > 0)
+        CF_TRY(bytes_update(h, p, e));
+    return p->last ? file_end(u, h, p->file, e) : CF_OK;
+}
+
+static cf_piece *piece_take(cf_upload *const u)
+{
+    CF_UPLOAD_HOLD(u);
+
+    while (!cf_upload_ended(u) && u->hashed_at == u->read_at)
+        cf_upload_wait(u, CF_STAGE_HASH);
+    return cf_upload_ended(u) ? NULL : cf_upload_piece_at(u, u->hashed_at);
+}
+
+static void piece_done(cf_upload *const u)
+{
+    CF_UPLOAD_HOLD(u);
+
+    u->hashed_at++;
+    cf_upload_wake(u, CF_STAGE_WORK);
+}
+
+void *cf_upload_run_hash(void *const upload)
+{
+    cf_upload *const u = upload;
+    CF_CLEANUP(hasher_deinit) hasher h = {0};
+    cf_error e = {0};
+
+    for (const cf_piece *p = piece_take(u); p != NULL; p = piece_take(u)) {
+        const cf_err err = piece_hash(u, &h, p, &e);
+        if (err != CF_OK)
+            cf_upload_fail(u, err, &e);
+        else
+            piece_done(u);
+    }
+    return NULL;
+}
