@@ -466,6 +466,20 @@ class Restored(Scratch):
         self.assertEqual(run(NODE, "append", "--db", self.db, "--bytes", 2 * MIB).returncode, 0)
         self.assert_starts()
 
+    def test_low_chunks_may_be_in_the_archive(self):
+        make(self.db, "--chunks", 4)
+        for _, _, path in chunk.listing(self.db)[:2]:
+            os.unlink(path)
+        self.assert_starts(1, "not found")
+        self.assert_starts(0, "archive must hold", more=("--archive",))
+
+    def test_without_truncation(self):
+        make(self.db, "--chunks", 2)
+        with open(os.path.join(self.db, "truncate.chk"), "wb") as file:
+            file.write(bytes(8))
+        self.assert_starts(2, "below the chaser")
+        self.assert_starts(0, more=("--no-start",))
+
     def test_a_last_chunk_cut_at_the_writer_goes_on(self):
         make(self.db, "--bytes", 3 * MIB)
         os.truncate(chunk.listing(self.db)[-1][2], 128 + self.chk("writer") % MIB)
