@@ -63,6 +63,8 @@ static uint64_t wait_of(const s3_retry_opts *o, const s3_retry_event *ev)
     const uint32_t base_ms = throttled ? o->throttle_base_ms : o->base_ms;
     const uint64_t wait_ms = share(bound_ms(o, base_ms, ev->attempt - 1, !throttled), ev->random);
 
+    if (ev->has_retry_after && o->retry_after_exact)
+        return ev->retry_after_ms < o->cap_ms ? ev->retry_after_ms : o->cap_ms;
     if (!ev->has_retry_after || ev->retry_after_ms <= wait_ms)
         return wait_ms;
     const uint64_t most = wait_ms + RETRY_AFTER_SPAN_MS;

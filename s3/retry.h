@@ -22,6 +22,7 @@ typedef struct s3_retry_opts {
     uint32_t cap_ms;           /* 0: 20,000 */
     uint32_t steep_from;       /* 0: 3; index of the first wait that is 4 times the one before; UINT32_MAX: never */
     uint64_t deadline_ms;      /* 0: 300,000; no attempt starts later than this after the first */
+    bool retry_after_exact;    /* false; true: 2.0's rule, wait what the server says (up to cap_ms) */
     uint32_t quota_max;        /* 0: 500 */
     uint32_t retry_cost;       /* 0: 14 */
     uint32_t transport_cost;   /* 0: 14; a timeout or a broken connection (2.0 has 10) */
