@@ -185,6 +185,14 @@ def fake_s3(**options):
                                   AWS_ENDPOINT_URL_S3=server.url, AWS_REGION=server.options.region)
 
 
+def server_counts(server):
+    """Requests, bytes_uploaded, bytes_downloaded, ops, as the server saw them."""
+    from s3.client import Client
+    counts = Client.of(server).control("GET", "counts")
+    assert counts["fake_bugs"] == 0, counts
+    return counts
+
+
 def skip(reason):
     print(f"skipped: {reason}")
     sys.exit(77)
