@@ -129,28 +129,43 @@ static const char *store_put_upload_id(const cf_store_put *p)
 
 /* ---- reading ---- */
 
-/* A range that a server cannot satisfy is an object shorter than its manifest says. */
-static cf_err range_error(cf_err err, const char *key, uint64_t offset, uint64_t len, const cf_error *cause,
-                          cf_error *e)
+/* Counts on the way to the caller's sink. */
+typedef struct counted_sink {
+    cf_store_sink sink;
+    void *impl;
+    uint64_t bytes;
+} counted_sink;
+
+static cf_err counted(void *impl, cf_slice bytes, cf_error *e)
 {
-    if (cause->http_status != 416)
-        return err;
-    CF_FAIL(e, CF_ERR_DAMAGE, "object '%s' has no %llu bytes at %llu (0: to the end), which were expected", key,
-            (unsigned long long)len, (unsigned long long)offset);
+    counted_sink *const c = impl;
+    c->bytes += bytes.len;
+    return c->sink(c->impl, bytes, e);
 }
 
+/* An object shorter than its manifest says: HTTP has 416 for a range that begins behind the end, and gives what there is
+ * of one that only ends there. */
 static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint64_t len, cf_store_sink sink,
                         void *sink_impl, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     const s3_range range = {.offset = offset, .len = len};
     const bool whole = offset == 0 && len == 0;
+    counted_sink count = {.sink = sink, .impl = sink_impl};
     cf_error local = {0};
     cf_error *const story = e != NULL ? e : &local;
     full_key k;
     CF_TRY(full(s, key, &k, e));
-    const cf_err err = s3_get(s->client, k.text, whole ? NULL : &range, sink, sink_impl, /* ret= */ NULL, story);
-    return err == CF_OK ? CF_OK : range_error(err, key, offset, len, story, e);
+    CF_ENSURE(len <= UINT64_MAX - offset, e, CF_ERR_DAMAGE, "object '%s' cannot have %llu bytes at %llu", key,
+              (unsigned long long)len, (unsigned long long)offset);
+    const cf_err err = s3_get(s->client, k.text, whole ? NULL : &range, counted, &count, /* ret= */ NULL, story);
+    CF_ENSURE(err == CF_OK || story->http_status != 416, e, CF_ERR_DAMAGE,
+              "object '%s' ends before byte %llu, where more was expected", key, (unsigned long long)offset);
+    CF_TRY(err);
+    CF_ENSURE(len == 0 || count.bytes == len, e, CF_ERR_DAMAGE,
+              "object '%s' has %llu bytes at %llu, but %llu were expected", key, (unsigned long long)count.bytes,
+              (unsigned long long)offset, (unsigned long long)len);
+    return CF_OK;
 }
 
 static cf_err store_head(cf_store *store, const char *key, cf_object_stat *ret, cf_error *e)
