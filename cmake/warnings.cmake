@@ -40,3 +40,7 @@ if(CF_SANITIZE)
     list(APPEND CF_HARDENING -fsanitize=${CF_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
     list(APPEND CF_LINK_HARDENING -fsanitize=${CF_SANITIZE})
 endif()
+
+if(CF_FUZZ)
+    list(APPEND CF_HARDENING -fsanitize=fuzzer-no-link) # coverage of our own code guides the fuzzer
+endif()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A round trip through a real server: a live fake node, and every real directory. Used by {ceph,minio}_roundtrip_test.py."""
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, "tests/cli")
+import ferry  # noqa: E402
+
+
+def live_node(env, url, scratch):
+    """Backed up while it is written to, twice; restored; started."""
+    db, target = Path(scratch) / "node", Path(scratch) / "restored"
+    subprocess.run([*ferry.NODE, "make", "--db", str(db), "--chunks", "20", "--chunk-size", "1048576", "--seed", "3"], check=True, capture_output=True)
+
+    def go(*words):
+        done = ferry.run(*words, env=env)
+        assert done.code == 0, done
+        return done
+
+    go("init", "--repo", url)
+    with ferry.LiveNode(db, scratch, "--rate-bytes", 1048576) as node:
+        first = go("backup", "--repo", url, "--node", "live", "--db", db, "--json").summary
+        node.tell("append-until-rollover")
+        second = go("backup", "--repo", url, "--node", "live", "--db", db, "--json").summary
+    assert second["files_reused"] >= 20, second
+    assert second["bytes_uploaded"] < first["bytes_uploaded"] / 3, (first, second)
+    go("restore", "--repo", url, "--node", "live", "latest", "--target", target)
+    check = subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", "3"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+    print(f"live node at {url}: {first['bytes_uploaded']} bytes first, {second['bytes_uploaded']} then, restored and started")
+
+
+def large_pack(env, url, scratch):
+    """One chunk of 256 MiB that does not compress much: a multipart upload, and ranged gets of it."""
+    db, target = Path(scratch) / "large", Path(scratch) / "large-restored"
+    subprocess.run([*ferry.NODE, "make", "--db", str(db), "--chunks", "1", "--chunk-size", str(256 << 20), "--seed", "4"], check=True, capture_output=True)
+    for words in (["backup", "--db", db], ["restore", "latest", "--target", target]):
+        done = ferry.run(*words, "--repo", url, "--node", "large", env=env)
+        assert done.code == 0, done
+    for chunk in sorted(db.glob("chunk-*"))[:-1]:
+        subprocess.run(["cmp", str(chunk), str(target / chunk.name)], check=True)
+    print(f"256 MiB chunk through multipart at {url}: equal")
+
+
+def every_fixture(env, url):
+    if not ferry.fixtures():
+        print("fixtures: none, ../shared is absent")
+        return
+    keys = {k: v for k, v in env.items() if k.startswith("AWS_")}
+    done = subprocess.run([sys.executable, "tests/cli/fixtures_test.py"], env={**os.environ, **keys, "FERRY_URL": url})
+    assert done.returncode == 0, "fixtures"
+
+
+def main(script, tls=False):
+    """script: ci/server-X. Starts it in a scratch folder, goes through all of it, stops it."""
+    with tempfile.TemporaryDirectory(prefix="chunkferry-real.") as scratch:
+        server = f"{scratch}/server"
+        started = subprocess.run([script, "start", server], stdout=subprocess.PIPE, text=True)
+        if started.returncode == 77:
+            ferry.skip(f"{script} cannot run here")
+        assert started.returncode == 0, f"{script} did not start"
+        try:
+            told = dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
+            keys = {k: v.strip("'\"") for k, v in told.items()}
+            aws = {k: v for k, v in keys.items() if k.startswith("AWS_")}
+            env = ferry.environment(**aws)
+            live_node(env, "s3://roundtrip/live", scratch)
+            large_pack(env, "s3://roundtrip/live", scratch)
+            if tls:
+                secure = ferry.environment(**{**aws, "AWS_ENDPOINT_URL_S3": keys["CHUNKFERRY_TLS_ENDPOINT"], "AWS_CA_BUNDLE": keys["CHUNKFERRY_CA_BUNDLE"]})
+                refused = ferry.run("list", "--repo", "s3://roundtrip/live", env={**secure, "AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
+                assert refused.code != 0, "a certificate of an unknown authority was accepted"
+                subprocess.run(["rm", "-rf", f"{scratch}/node", f"{scratch}/restored"], check=True)
+                live_node(secure, "s3://roundtrip/secure", scratch)
+            every_fixture(env, "s3://roundtrip/fixtures")
+        finally:
+            subprocess.run([script, "stop", server], check=False)
