@@ -158,39 +158,6 @@ cf_err cf_json_put_sha256(cf_buf *const b, const uint8_t sha256[32], cf_error *c
     return cf_buf_printf(b, e, "\"%s\"", hex);
 }
 
-/* Length of the UTF-8 sequence at p, 0 when there is none. The lower bound of the second byte refuses long forms and
- * surrogates. */
-static size_t utf8_sequence_len(const uint8_t *const p, const size_t left)
-{
-    const uint8_t c = p[0];
-    if (c != 0 && c < 0x80)
-        return 1;
-    const size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (c < 0xc2 || c > 0xf4 || left < len)
-        return 0;
-    const uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    const uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    return len;
-}
-
-bool cf_utf8_valid(const cf_slice s)
-{
-    size_t at = 0;
-    while (at < s.len) {
-        const size_t len = utf8_sequence_len(s.ptr + at, s.len - at);
-        if (len == 0)
-            return false;
-        at += len;
-    }
-    return true;
-}
-
 void cf_time_render_ms(const int64_t utc_ms, char ret[CF_TIME_MS_SIZE])
 {
     char iso[CF_TIME_SIZE] = "";

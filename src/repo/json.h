@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "s3/base/utf8.h" /* IWYU pragma: export */
 #include "s3/buf.h"
 #include "s3/err.h"
 #include "s3/slice.h"
@@ -36,8 +37,6 @@ CF_NODISCARD cf_err cf_json_check_format(const json_t *object, const char *what,
 CF_NODISCARD cf_err cf_json_put_str(cf_buf *b, cf_slice utf8, cf_error *e);
 CF_NODISCARD cf_err cf_json_put_base64(cf_buf *b, cf_slice bytes, cf_error *e);
 CF_NODISCARD cf_err cf_json_put_sha256(cf_buf *b, const uint8_t sha256[32], cf_error *e);
-/* Is it UTF-8 as JSON wants it: shortest forms, no surrogates, no NUL? */
-bool cf_utf8_valid(cf_slice s);
 
 enum { CF_TIME_MS_SIZE = 40 };
 void cf_time_render_ms(int64_t utc_ms, char ret[CF_TIME_MS_SIZE]); /* 2026-11-21T14:31:00.123Z */
