@@ -114,7 +114,9 @@ static void copy_shown(char *ret, size_t size, cf_slice s)
     const bool utf8 = cf_utf8_valid(s) && len == s.len;
     for (size_t i = 0; i < len; i++) {
         const uint8_t c = s.ptr[i];
-        const bool shown = c >= 0x20 && c != 0x7F && (c < 0x80 || utf8);
+        /* U+0080..U+009F are controls too: "\xC2\x9B" begins an escape sequence. */
+        const bool c1 = (c == 0xC2 && i + 1 < len && s.ptr[i + 1] < 0xA0) || (c < 0xA0 && i > 0 && s.ptr[i - 1] == 0xC2);
+        const bool shown = c >= 0x20 && c != 0x7F && (c < 0x80 || (utf8 && !c1));
         ret[i] = shown ? (char)c : c == '\n' || c == '\t' ? ' ' : '?';
     }
     ret[len] = '\0';

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <jansson.h>
@@ -75,7 +76,8 @@ static void test_cases(void **state)
 static void test_published(void **state)
 {
     (void)state;
-    CF_CLEANUP(json_freep) json_t *file = json_load_file("../shared/vectors/s3/s3-error-codes.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *file = json_load_file("../shared/vectors/s3/s3-error-codes.json", 0, NULL);
     if (file == NULL) {
         print_message("skipped: ../shared/vectors not present\n");
         skip();
@@ -84,7 +86,8 @@ static void test_published(void **state)
     unsigned by_status = 0;
     size_t i = 0;
     const json_t *row = NULL;
-    json_array_foreach(json_object_get(file, "codes"), i, row) {
+    json_array_foreach(json_object_get(file, "codes"), i, row)
+    {
         const char *const name = json_string_value(json_object_get(row, "code"));
         const int status = (int)json_integer_value(json_object_get(row, "http"));
         const s3_code found = s3_code_classify(cf_slice_str(name), status);
@@ -106,7 +109,8 @@ static void list_check(const json_t *names, s3_code_class expected)
     size_t i = 0;
     const json_t *name = NULL;
     assert_true(json_array_size(names) > 0);
-    json_array_foreach(names, i, name) {
+    json_array_foreach(names, i, name)
+    {
         const s3_code *const found = s3_code_find(cf_slice_str(json_string_value(name)));
         if (found == NULL || found->code_class != expected)
             fail_msg("'%s' is not of class %d", json_string_value(name), expected);
@@ -116,7 +120,8 @@ static void list_check(const json_t *names, s3_code_class expected)
 static void test_retry_lists(void **state)
 {
     (void)state;
-    CF_CLEANUP(json_freep) json_t *file = json_load_file("../shared/vectors/retry/standard-retry-cases.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *file = json_load_file("../shared/vectors/retry/standard-retry-cases.json", 0, NULL);
     if (file == NULL) {
         print_message("skipped: ../shared/vectors not present\n");
         skip();
@@ -125,7 +130,8 @@ static void test_retry_lists(void **state)
     list_check(json_object_get(file, "transient_codes"), S3_CODE_TRANSIENT);
     size_t i = 0;
     const json_t *status = NULL;
-    json_array_foreach(json_object_get(file, "transient_http"), i, status) {
+    json_array_foreach(json_object_get(file, "transient_http"), i, status)
+    {
         const s3_code found = s3_code_classify(cf_slice_str(""), (int)json_integer_value(status));
         assert_true(found.code_class == S3_CODE_TRANSIENT || found.code_class == S3_CODE_THROTTLE);
         assert_true(cf_err_retryable(found.err));

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #include <fcntl.h>
@@ -72,21 +73,25 @@ static json_t *merged(const s3_ini *config, const s3_ini *credentials, s3_ini_ki
 
 static bool parser_case(const json_t *test)
 {
-    CF_CLEANUP(s3_ini_deinit) s3_ini config = {0};
-    CF_CLEANUP(s3_ini_deinit) s3_ini credentials = {0};
+    CF_CLEANUP(s3_ini_deinit)
+    s3_ini config = {0};
+    CF_CLEANUP(s3_ini_deinit)
+    s3_ini credentials = {0};
     cf_error e = {0};
     const json_t *const input = json_object_get(test, "input");
     const json_t *const output = json_object_get(test, "output");
     const char *const wrong = json_string_value(json_object_get(output, "errorContaining"));
-    cf_err err = s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "configFile"))), S3_INI_CONFIG,
-                              &config, &e);
+    cf_err err =
+        s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "configFile"))), S3_INI_CONFIG, &config, &e);
     if (err == CF_OK)
         err = s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "credentialsFile"))),
                            S3_INI_CREDENTIALS, &credentials, &e);
     if (wrong != NULL)
         return err == CF_ERR_PARSE && strstr(e.message, our_message(wrong)) != NULL;
-    CF_CLEANUP(json_freep) json_t *profiles = merged(&config, &credentials, S3_INI_PROFILE);
-    CF_CLEANUP(json_freep) json_t *sso = merged(&config, &credentials, S3_INI_SSO_SESSION);
+    CF_CLEANUP(json_freep)
+    json_t *profiles = merged(&config, &credentials, S3_INI_PROFILE);
+    CF_CLEANUP(json_freep)
+    json_t *sso = merged(&config, &credentials, S3_INI_SSO_SESSION);
     const json_t *const expected = json_object_get(output, "config");
     const json_t *const expected_sso = json_object_get(expected, "sso_sessions");
     return err == CF_OK && json_equal(profiles, json_object_get(expected, "profiles")) &&
@@ -96,7 +101,8 @@ static bool parser_case(const json_t *test)
 static void test_parser_published(void **state)
 {
     (void)state;
-    CF_CLEANUP(json_freep) json_t *file = json_load_file("../shared/vectors/creds/profile-parser-tests.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *file = json_load_file("../shared/vectors/creds/profile-parser-tests.json", 0, NULL);
     if (file == NULL) {
         print_message("skipped: ../shared/vectors not present\n");
         skip();
@@ -104,7 +110,8 @@ static void test_parser_published(void **state)
     unsigned passed = 0;
     size_t i = 0;
     const json_t *test = NULL;
-    json_array_foreach(json_object_get(file, "tests"), i, test) {
+    json_array_foreach(json_object_get(file, "tests"), i, test)
+    {
         if (parser_case(test))
             passed++;
         else
@@ -123,7 +130,8 @@ static const char *json_env(void *impl, const char *name)
 static void test_location_published(void **state)
 {
     (void)state;
-    CF_CLEANUP(json_freep) json_t *file = json_load_file("../shared/vectors/creds/file-location-tests.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *file = json_load_file("../shared/vectors/creds/file-location-tests.json", 0, NULL);
     if (file == NULL) {
         print_message("skipped: ../shared/vectors not present\n");
         skip();
@@ -132,8 +140,10 @@ static void test_location_published(void **state)
     unsigned windows = 0;
     size_t i = 0;
     const json_t *test = NULL;
-    json_array_foreach(json_object_get(file, "tests"), i, test) {
-        CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
+    json_array_foreach(json_object_get(file, "tests"), i, test)
+    {
+        CF_CLEANUP(s3_profile_deinit)
+        s3_profile p = {0};
         const s3_cred_env env = {.env = json_env, .env_impl = json_object_get(test, "environment")};
         const char *const profile = json_string_value(json_object_get(test, "profile"));
         if (strcmp(json_string_value(json_object_get(test, "platform")), "linux") != 0) {
@@ -168,46 +178,131 @@ typedef struct chain_case {
 
 static const chain_case chain_cases[] = {
     {"environment", {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}}, NULL, NULL, NULL, CF_OK, "E"},
-    {"environment beats the default profile", {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}}, NULL,
-     "[default]\n" KEYS("P"), NULL, CF_OK, "E"},
-    {"environment beats AWS_PROFILE", {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_PROFILE", "x"}},
-     NULL, "[x]\n" KEYS("P"), NULL, CF_OK, "E"},
-    {"a named profile beats the environment", {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}}, NULL,
-     "[x]\n" KEYS("P"), "x", CF_OK, "P"},
-    {"blank environment is unset", {{"AWS_ACCESS_KEY_ID", " "}, {"AWS_SECRET_ACCESS_KEY", ""}}, NULL,
-     "[default]\n" KEYS("P"), NULL, CF_OK, "P"},
+    {"environment beats the default profile",
+     {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}},
+     NULL,
+     "[default]\n" KEYS("P"),
+     NULL,
+     CF_OK,
+     "E"},
+    {"environment beats AWS_PROFILE",
+     {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_PROFILE", "x"}},
+     NULL,
+     "[x]\n" KEYS("P"),
+     NULL,
+     CF_OK,
+     "E"},
+    {"a named profile beats the environment",
+     {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}},
+     NULL,
+     "[x]\n" KEYS("P"),
+     "x",
+     CF_OK,
+     "P"},
+    {"blank environment is unset",
+     {{"AWS_ACCESS_KEY_ID", " "}, {"AWS_SECRET_ACCESS_KEY", ""}},
+     NULL,
+     "[default]\n" KEYS("P"),
+     NULL,
+     CF_OK,
+     "P"},
     {"AWS_PROFILE chooses", {{"AWS_PROFILE", "x"}}, NULL, "[default]\n" KEYS("D") "[x]\n" KEYS("P"), NULL, CF_OK, "P"},
     {"the credentials file wins", {{NULL}}, "[default]\n" KEYS("C"), "[default]\n" KEYS("P"), NULL, CF_OK, "P"},
     {"the config file alone", {{NULL}}, "[profile x]\n" KEYS("C"), NULL, "x", CF_OK, "C"},
-    {"keys beat a process beside them", {{NULL}}, "[default]\ncredential_process = /bin/x\n" KEYS("C"), NULL, NULL,
-     CF_OK, "C"},
+    {"keys beat a process beside them",
+     {{NULL}},
+     "[default]\ncredential_process = /bin/x\n" KEYS("C"),
+     NULL,
+     NULL,
+     CF_OK,
+     "C"},
     {"nothing anywhere", {{NULL}}, NULL, NULL, NULL, CF_ERR_CREDENTIALS, "no credentials found in the environment"},
-    {"half a pair in the environment", {{"AWS_ACCESS_KEY_ID", "E"}}, NULL, "[default]\n" KEYS("P"), NULL,
-     CF_ERR_CREDENTIALS, "the environment has an access key id, but no secret access key"},
-    {"the other half", {{"AWS_SECRET_ACCESS_KEY", "E"}}, NULL, NULL, NULL, CF_ERR_CREDENTIALS,
+    {"half a pair in the environment",
+     {{"AWS_ACCESS_KEY_ID", "E"}},
+     NULL,
+     "[default]\n" KEYS("P"),
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "the environment has an access key id, but no secret access key"},
+    {"the other half",
+     {{"AWS_SECRET_ACCESS_KEY", "E"}},
+     NULL,
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
      "the environment has a secret access key, but no access key id"},
-    {"half a pair in a profile", {{NULL}}, NULL, "[default]\naws_access_key_id = A\n", NULL, CF_ERR_CREDENTIALS,
+    {"half a pair in a profile",
+     {{NULL}},
+     NULL,
+     "[default]\naws_access_key_id = A\n",
+     NULL,
+     CF_ERR_CREDENTIALS,
      "profile 'default' has an access key id, but no secret access key"},
-    {"a named profile that is not there", {{NULL}}, NULL, "[x]\n" KEYS("P"), "y", CF_ERR_CREDENTIALS,
+    {"a named profile that is not there",
+     {{NULL}},
+     NULL,
+     "[x]\n" KEYS("P"),
+     "y",
+     CF_ERR_CREDENTIALS,
      "profile 'y' is neither in '"},
-    {"AWS_PROFILE that is not there", {{"AWS_PROFILE", "y"}}, NULL, "[x]\n" KEYS("P"), NULL, CF_ERR_CREDENTIALS,
+    {"AWS_PROFILE that is not there",
+     {{"AWS_PROFILE", "y"}},
+     NULL,
+     "[x]\n" KEYS("P"),
+     NULL,
+     CF_ERR_CREDENTIALS,
      "profile 'y' is neither in '"},
-    {"a profile without keys", {{NULL}}, "[profile x]\nregion = r\n", NULL, "x", CF_ERR_CREDENTIALS,
+    {"a profile without keys",
+     {{NULL}},
+     "[profile x]\nregion = r\n",
+     NULL,
+     "x",
+     CF_ERR_CREDENTIALS,
      "profile 'x' has no aws_access_key_id"},
-    {"a role beats keys, so it is refused", {{NULL}}, "[default]\nrole_arn = arn:x\n" KEYS("C"), NULL, NULL,
-     CF_ERR_CREDENTIALS, "config' uses 'role_arn', which is not supported\nHINT: "},
-    {"a process", {{NULL}}, NULL, "[default]\ncredential_process = /bin/x\n", NULL, CF_ERR_CREDENTIALS,
+    {"a role beats keys, so it is refused",
+     {{NULL}},
+     "[default]\nrole_arn = arn:x\n" KEYS("C"),
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "config' uses 'role_arn', which is not supported\nHINT: "},
+    {"a process",
+     {{NULL}},
+     NULL,
+     "[default]\ncredential_process = /bin/x\n",
+     NULL,
+     CF_ERR_CREDENTIALS,
      "credentials' uses 'credential_process'"},
     {"SSO", {{NULL}}, "[default]\nsso_session = a\n", NULL, NULL, CF_ERR_CREDENTIALS, "uses 'sso_session'"},
-    {"web identity", {{NULL}}, "[default]\nweb_identity_token_file = /t\n", NULL, NULL, CF_ERR_CREDENTIALS,
+    {"web identity",
+     {{NULL}},
+     "[default]\nweb_identity_token_file = /t\n",
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
      "uses 'web_identity_token_file'"},
-    {"a container's endpoint", {{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.2/x"}}, NULL, NULL, NULL,
-     CF_ERR_CREDENTIALS, "AWS_CONTAINER_CREDENTIALS_FULL_URI is set, but this source is not supported"},
+    {"a container's endpoint",
+     {{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.2/x"}},
+     NULL,
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "AWS_CONTAINER_CREDENTIALS_FULL_URI is set, but this source is not supported"},
     {"a malformed file", {{NULL}}, "[default\n", NULL, NULL, CF_ERR_PARSE, "line 1: a section does not end with ']'"},
-    {"a line break in a token", {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_SESSION_TOKEN", "a\nb"}},
-     NULL, NULL, NULL, CF_ERR_CREDENTIALS, "the session token of the environment has a blank"},
-    {"a blank in a key", {{"AWS_ACCESS_KEY_ID", "E E"}, {"AWS_SECRET_ACCESS_KEY", "s"}}, NULL, NULL, NULL,
-     CF_ERR_CREDENTIALS, "the access key id of the environment has a blank"},
+    {"a line break in a token",
+     {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_SESSION_TOKEN", "a\nb"}},
+     NULL,
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "the session token of the environment has a blank"},
+    {"a blank in a key",
+     {{"AWS_ACCESS_KEY_ID", "E E"}, {"AWS_SECRET_ACCESS_KEY", "s"}},
+     NULL,
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "the access key id of the environment has a blank"},
 };
 
 typedef struct world {
@@ -262,8 +357,10 @@ static void test_chain(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(chain_cases) / sizeof(chain_cases[0]); i++) {
         const chain_case *const c = &chain_cases[i];
-        CF_CLEANUP(world_deinit) world w;
-        CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
+        CF_CLEANUP(world_deinit)
+        world w;
+        CF_CLEANUP(s3_credentials_deinit)
+        s3_credentials found = {0};
         cf_error e = {0};
         world_init(&w, c);
         const s3_cred_env env = {.env = world_env, .env_impl = &w, .profile = c->profile};
@@ -280,8 +377,10 @@ static void test_no_secret_told(void **state)
 {
     (void)state;
     static const chain_case c = {.config = "[default]\naws_secret_access_key SECRETSECRET\n"};
-    CF_CLEANUP(world_deinit) world w;
-    CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
+    CF_CLEANUP(world_deinit)
+    world w;
+    CF_CLEANUP(s3_credentials_deinit)
+    s3_credentials found = {0};
     cf_error e = {0};
     world_init(&w, &c);
     const s3_cred_env env = {.env = world_env, .env_impl = &w};
@@ -297,9 +396,12 @@ static void test_settings(void **state)
         .config = "[default]\nregion = eu-west-1\nca_bundle = /ca\nservices = mine\nendpoint_url = https://all\n"
                   "[services mine]\ns3 =\n  endpoint_url = https://s3 # no\n  endpoint_url = https://own:9000\n"
                   "[profile p]\nendpoint_url = https://p\n"};
-    static const chain_case over = {.env = {{"AWS_DEFAULT_REGION", "r2"}, {"AWS_REGION", "r1"}, {"AWS_ENDPOINT_URL", "http://e"},
+    static const chain_case over = {.env = {{"AWS_DEFAULT_REGION", "r2"},
+                                            {"AWS_REGION", "r1"},
+                                            {"AWS_ENDPOINT_URL", "http://e"},
                                             {"AWS_CA_BUNDLE", "/ca2"}}};
-    CF_CLEANUP(world_deinit) world w;
+    CF_CLEANUP(world_deinit)
+    world w;
     s3_settings s = {0};
     world_init(&w, &c);
     s3_cred_env env = {.env = world_env, .env_impl = &w};
@@ -324,8 +426,10 @@ static void test_links(void **state)
 {
     (void)state;
     static const chain_case c = {.config = "[default]\n" KEYS("L")};
-    CF_CLEANUP(world_deinit) world w;
-    CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
+    CF_CLEANUP(world_deinit)
+    world w;
+    CF_CLEANUP(s3_credentials_deinit)
+    s3_credentials found = {0};
     cf_error e = {0};
     char real[128];
     world_init(&w, &c);
@@ -345,8 +449,10 @@ static void test_links(void **state)
 static void test_limits(void **state)
 {
     (void)state;
-    CF_CLEANUP(s3_ini_deinit) s3_ini ini = {0};
-    CF_CLEANUP(cf_freep) char *text = cf_alloc(S3_INI_TEXT_MAX + 2, 1);
+    CF_CLEANUP(s3_ini_deinit)
+    s3_ini ini = {0};
+    CF_CLEANUP(cf_freep)
+    char *text = cf_alloc(S3_INI_TEXT_MAX + 2, 1);
     cf_error e = {0};
     memset(text, '\n', S3_INI_TEXT_MAX + 1);
     assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_TEXT_MAX), S3_INI_CONFIG, &ini, &e), CF_OK);
@@ -362,14 +468,17 @@ static void test_limits(void **state)
 static void test_no_memory(void **state)
 {
     (void)state;
-    static const chain_case c = {.config = "[default]\n" KEYS("A") "aws_session_token = t\n", .credentials = "[default]\n"};
+    static const chain_case c = {.config = "[default]\n" KEYS("A") "aws_session_token = t\n",
+                                 .credentials = "[default]\n"};
     cf_err err = CF_ERR_NO_MEMORY;
     unsigned long n = 0;
-    CF_CLEANUP(world_deinit) world w;
+    CF_CLEANUP(world_deinit)
+    world w;
     world_init(&w, &c);
     const s3_cred_env env = {.env = world_env, .env_impl = &w};
     while (err == CF_ERR_NO_MEMORY) {
-        CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
+        CF_CLEANUP(s3_credentials_deinit)
+        s3_credentials found = {0};
         cf_alloc_fail_at(++n);
         err = s3_cred_load(&env, &found, NULL);
         cf_alloc_fail_at(0);
@@ -381,10 +490,14 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parser_published), cmocka_unit_test(test_location_published),
-        cmocka_unit_test(test_chain),            cmocka_unit_test(test_no_secret_told),
-        cmocka_unit_test(test_settings),         cmocka_unit_test(test_links),
-        cmocka_unit_test(test_limits),           cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_parser_published),
+        cmocka_unit_test(test_location_published),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_no_secret_told),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

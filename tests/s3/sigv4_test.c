@@ -74,7 +74,8 @@ static size_t pick_headers(const json_t *headers, const char *signed_line, s3_pa
     size_t i = 0;
     const json_t *header = NULL;
     *ret_payload = false;
-    json_array_foreach(headers, i, header) {
+    json_array_foreach(headers, i, header)
+    {
         const char *const name = json_string_value(json_array_get(header, 0));
         const char *const value = json_string_value(json_array_get(header, 1));
         char lower[128];
@@ -112,11 +113,16 @@ static void run_case(totals *t, const json_t *c, const char *name, const json_t 
     const char *hash = NULL;
     bool payload = false;
     cf_error e = {0};
-    CF_CLEANUP(cf_buf_deinit) cf_buf query_text = {0};
-    CF_CLEANUP(cf_buf_deinit) cf_buf path = {0};
-    CF_CLEANUP(cf_secret_deinit) cf_secret secret = {0};
-    CF_CLEANUP(cf_secret_deinit) cf_secret token = {0};
-    CF_CLEANUP(s3_sigv4_deinit) s3_sigv4 s = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf query_text = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf path = {0};
+    CF_CLEANUP(cf_secret_deinit)
+    cf_secret secret = {0};
+    CF_CLEANUP(cf_secret_deinit)
+    cf_secret token = {0};
+    CF_CLEANUP(s3_sigv4_deinit)
+    s3_sigv4 s = {0};
     const char *const canonical = text_of(expected, "canonical_request");
 
     t->cases++;
@@ -132,7 +138,8 @@ static void run_case(totals *t, const json_t *c, const char *name, const json_t 
     const char *session_token = text_of(c, "session_token");
     size_t i = 0;
     const json_t *header = NULL;
-    json_array_foreach(json_object_get(c, "headers"), i, header) {
+    json_array_foreach(json_object_get(c, "headers"), i, header)
+    {
         if (strcasecmp(json_string_value(json_array_get(header, 0)), "x-amz-security-token") == 0)
             session_token = json_string_value(json_array_get(header, 1));
     }
@@ -143,11 +150,21 @@ static void run_case(totals *t, const json_t *c, const char *name, const json_t 
         ready = ready && s3_uri_render_path(wire_path, S3_URI_PATH_S3, &path, &e) == CF_OK;
 
     const s3_sigv4_request rq = {
-        .mode = mode, .method = text_of(c, "method"), .path = mode == S3_SIGV4_S3 ? cf_buf_slice(&path) : wire_path,
-        .query = query, .query_total = query_total, .headers = headers, .header_total = header_total,
-        .payload_hash = hash, .payload_header = payload || strstr(signed_line, ";x-amz-content-sha256;") != NULL,
-        .region = text_of(c, "region"), .service = text_of(c, "service"), .now_utc_ms = now_ms,
-        .access_key = text_of(c, "access_key_id"), .secret_key = &secret, .session_token = &token,
+        .mode = mode,
+        .method = text_of(c, "method"),
+        .path = mode == S3_SIGV4_S3 ? cf_buf_slice(&path) : wire_path,
+        .query = query,
+        .query_total = query_total,
+        .headers = headers,
+        .header_total = header_total,
+        .payload_hash = hash,
+        .payload_header = payload || strstr(signed_line, ";x-amz-content-sha256;") != NULL,
+        .region = text_of(c, "region"),
+        .service = text_of(c, "service"),
+        .now_utc_ms = now_ms,
+        .access_key = text_of(c, "access_key_id"),
+        .secret_key = &secret,
+        .session_token = &token,
     };
     if (!ready || s3_sigv4_sign(&rq, /* key= */ NULL, &s, &e) != CF_OK) {
         t->failed++;
@@ -164,7 +181,8 @@ static void run_suite(totals *t, const json_t *suite)
 {
     size_t i = 0;
     const json_t *c = NULL;
-    json_array_foreach(suite, i, c) {
+    json_array_foreach(suite, i, c)
+    {
         const bool normalise = json_is_true(json_object_get(c, "normalize_path"));
         run_case(t, c, text_of(c, "name"), json_object_get(c, "header"),
                  normalise ? S3_SIGV4_GENERIC : S3_SIGV4_GENERIC_RAW);
@@ -175,8 +193,10 @@ static void run_suite(totals *t, const json_t *suite)
 
 static void run_key(totals *t, const json_t *c)
 {
-    CF_CLEANUP(cf_secret_deinit) cf_secret secret = {0};
-    CF_CLEANUP(s3_sigv4_key_deinit) s3_sigv4_key key = {0};
+    CF_CLEANUP(cf_secret_deinit)
+    cf_secret secret = {0};
+    CF_CLEANUP(s3_sigv4_key_deinit)
+    s3_sigv4_key key = {0};
     char hex[CF_SHA256_HEX_SIZE] = "";
     t->cases++;
     if (cf_secret_set(&secret, cf_slice_str(text_of(c, "secret_access_key")), NULL) == CF_OK &&
@@ -191,7 +211,8 @@ static void run_s3(totals *t, const json_t *file)
     const json_t *const vectors = json_object_get(file, "vectors");
     size_t i = 0;
     const json_t *c = NULL;
-    json_array_foreach(vectors, i, c) {
+    json_array_foreach(vectors, i, c)
+    {
         const char *const kind = text_of(c, "kind");
         if (strcmp(kind, "header") == 0)
             run_case(t, c, text_of(c, "id"), c,
@@ -207,11 +228,13 @@ static void run_paths(totals *t, const json_t *paths)
 {
     size_t i = 0;
     const json_t *c = NULL;
-    json_array_foreach(paths, i, c) {
+    json_array_foreach(paths, i, c)
+    {
         const char *const mode = text_of(c, "mode");
         const char *const wire = text_of(c, "wire_path");
         const char *expected = text_of(c, "canonical");
-        CF_CLEANUP(cf_buf_deinit) cf_buf out = {0};
+        CF_CLEANUP(cf_buf_deinit)
+        cf_buf out = {0};
         cf_buf_init(&out, 64 * 1024);
         const bool s3 = strcmp(mode, "generic") != 0;
         /* Three known quirks (ref_agrees false or null), where we go another way:
@@ -235,10 +258,13 @@ static void run_queries(totals *t, const json_t *queries)
 {
     size_t i = 0;
     const json_t *c = NULL;
-    json_array_foreach(queries, i, c) {
+    json_array_foreach(queries, i, c)
+    {
         s3_pair pairs[PAIRS_MAX];
-        CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
-        CF_CLEANUP(cf_buf_deinit) cf_buf out = {0};
+        CF_CLEANUP(cf_buf_deinit)
+        cf_buf text = {0};
+        CF_CLEANUP(cf_buf_deinit)
+        cf_buf out = {0};
         cf_buf_init(&out, 64 * 1024);
         const size_t total = parse_query(text_of(c, "query"), &text, pairs);
         t->cases++;
@@ -252,8 +278,10 @@ static void run_values(totals *t, const json_t *values)
 {
     size_t i = 0;
     const json_t *c = NULL;
-    json_array_foreach(values, i, c) {
-        CF_CLEANUP(cf_buf_deinit) cf_buf out = {0};
+    json_array_foreach(values, i, c)
+    {
+        CF_CLEANUP(cf_buf_deinit)
+        cf_buf out = {0};
         cf_buf_init(&out, 64 * 1024);
         t->cases++;
         if (s3_sigv4_render_value(cf_slice_str(text_of(c, "value")), &out, NULL) != CF_OK)
@@ -269,9 +297,12 @@ static void json_freep(json_t **json)
 
 int main(void)
 {
-    CF_CLEANUP(json_freep) json_t *suite = json_load_file(VECTORS "suite.json", 0, NULL);
-    CF_CLEANUP(json_freep) json_t *s3 = json_load_file(VECTORS "sigv4-s3.json", 0, NULL);
-    CF_CLEANUP(json_freep) json_t *canonical = json_load_file(VECTORS "canonicalisation.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *suite = json_load_file(VECTORS "suite.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *s3 = json_load_file(VECTORS "sigv4-s3.json", 0, NULL);
+    CF_CLEANUP(json_freep)
+    json_t *canonical = json_load_file(VECTORS "canonicalisation.json", 0, NULL);
     if (suite == NULL || s3 == NULL || canonical == NULL) {
         (void)printf("skipped: ../shared/vectors not present\n");
         return SKIP;
