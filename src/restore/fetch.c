@@ -152,7 +152,7 @@ static cf_err file_open(const cf_restore *const r, cf_fetch *const f, cf_error *
         if (st.size_bytes == f->size_bytes)
             return fs->ops->file_open(fs, f->dir_fd, f->name, CF_FS_READ, &f->fd, e);
     }
-    (void)snprintf(f->tmp, sizeof(f->tmp), "%s" CF_RESTORE_TMP, f->name);
+    (void)snprintf(f->tmp, sizeof(f->tmp), "%.*s" CF_RESTORE_TMP, (int)(sizeof(f->tmp) - sizeof(CF_RESTORE_TMP)), f->name);
     cf_err made = fs->ops->file_open(fs, f->dir_fd, f->tmp, CF_FS_CREATE_NEW, &f->fd, e);
     if (made == CF_ERR_EXISTS) { /* of a restore that was killed */
         CF_TRY(fs->ops->unlink_at(fs, f->dir_fd, f->tmp, e));
@@ -215,6 +215,8 @@ static cf_err line_restore(cf_restore *const r, const cf_file_line *const l, cf_
     cf_fetch *f = NULL;
 
     CF_TRY(fetch_new(r, l, &f, e));
+    r->last_uid = l->uid;
+    r->last_gid = l->gid;
     if (l->is_inline)
         return inline_restore(r, f, l, e);
     CF_TRY_AS(file_open(r, f, e), e, "open '%s' in the target", f->path);
@@ -280,14 +282,16 @@ cf_err cf_restore_fetch(cf_restore *const r, const cf_placement placement, cf_er
 cf_err cf_restore_write_extra(cf_restore *const r, cf_error *const e)
 {
     for (unsigned i = 0;; i++) {
-        const char *path = NULL;
+        const char *name = NULL;
+        char path[CF_NAME_SIZE];
         uint8_t content[16];
         size_t len = 0;
         cf_fetch *f = NULL;
 
-        CF_TRY(r->profile->extra_file(r->root->facts, i, &path, content, &len, e));
-        if (path == NULL)
+        CF_TRY(r->profile->extra_file(r->root->facts, i, &name, content, &len, e));
+        if (name == NULL)
             return CF_OK;
+        (void)snprintf(path, sizeof(path), "db/%s", name);
         cf_file_line line = {
             .path = cf_slice_str(path),
             .size_bytes = len,
@@ -296,8 +300,8 @@ cf_err cf_restore_write_extra(cf_restore *const r, cf_error *const e)
             .mtime_ns = r->ctx->world->now_utc_ms(r->ctx->world->impl) * 1000000,
             .klass = "checkpoint",
             .mode = 0644,
-            .uid = (uint32_t)geteuid(),
-            .gid = (uint32_t)getegid(),
+            .uid = r->last_uid,
+            .gid = r->last_gid,
         };
         CF_TRY(cf_sha256(line.content, line.sha256, e));
         CF_TRY(fetch_new(r, &line, &f, e));

@@ -80,6 +80,7 @@ typedef struct cf_restore {
     cf_download *download;
     cf_fetch *under_way;      /* owned list */
     uint64_t again_total;     /* files whose kept content was wrong in this pass */
+    uint32_t last_uid, last_gid; /* recorded for the file before: the extra files get the same */
     uint64_t plan_bytes;
     cf_restore_result result;
 } cf_restore;
