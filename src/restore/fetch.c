@@ -306,5 +306,6 @@ cf_err cf_restore_write_extra(cf_restore *const r, cf_error *const e)
         CF_TRY(cf_sha256(line.content, line.sha256, e));
         CF_TRY(fetch_new(r, &line, &f, e));
         CF_TRY(inline_restore(r, f, &line, e));
+        r->result.files_restored--; /* not of the manifest */
     }
 }

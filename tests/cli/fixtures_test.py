@@ -42,8 +42,7 @@ class Fixtures(ferry.Case):
             self.assert_same_tree(index, self.dir / node / "restored-index")
         missing = {p.name for p in db.glob("chunk-*")} - {p.name for p in target.glob("chunk-*")}
         self.assertEqual(missing, set())
-        self.check_start(target, *(["--index", self.dir / node / "restored-index"] if words else []), "--chunk-size", 1048576
-                         if "23.10.8/cluster" not in str(archive) else 268435456)
+        self.check_start(target, *(["--index", self.dir / node / "restored-index"] if words else []))
 
     def test_every_fixture(self):
         archives = ferry.fixtures()
