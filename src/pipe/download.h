@@ -13,6 +13,8 @@
 #include "s3/world.h"
 #include "store/store.h"
 
+enum { CF_DOWNLOAD_ITEMS_MAX = 64 }; /* handed in and not done: what the caller must be able to keep open */
+
 typedef struct cf_download_item {
     void *token;
     const char *name;           /* for messages; borrowed until done */
@@ -47,12 +49,14 @@ typedef struct cf_download_opts {
 } cf_download_opts;
 
 typedef struct cf_download cf_download;
+/* CF_ERR_USAGE below CF_MEMORY_MIN_MIB. Starts the threads: as many as memory allows, at most jobs. */
 CF_NODISCARD cf_err cf_download_new(const cf_download_opts *opts, cf_download **ret, cf_error *e);
-/* Waits for room. CF_ERR_DAMAGE names the file, the pack and what differs: wrong length, bad frame, more or fewer bytes, SHA-256, MD5. */
+/* Waits for room; reports files that are done. Sets the file's size. CF_ERR_DAMAGE names the file, the pack and what differs: wrong length, bad frame, more or fewer bytes, SHA-256, MD5. */
 CF_NODISCARD cf_err cf_download_add(cf_download *d, const cf_download_item *item, cf_error *e);
+/* Waits for all files. Once anything failed, every call returns that error. More may be added afterwards. */
 CF_NODISCARD cf_err cf_download_finish(cf_download *d, cf_error *e);
-void cf_download_get_counts(cf_download *d, cf_download_counts *ret);
-void cf_download_free(cf_download *d);
+void cf_download_get_counts(cf_download *d, cf_download_counts *ret); /* any thread: for progress */
+void cf_download_free(cf_download *d); /* stops threads; NULL is fine */
 static inline void cf_download_freep(cf_download **d)
 {
     cf_download_free(*d);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Download pipeline, inside. One monitor, one kind of thread.
+ *
+ *   caller --files--> list; each worker takes the next task of the oldest file that has one:
+ *       a run    adjacent frames of one pack, one ranged GET, decoded as it comes, written where it belongs
+ *       verify   when all runs of a file are written (or there were none): read back, compare, sync
+ *   caller <--done files, any order
+ *
+ * Nothing waits for another worker, so nothing can hang: a task once taken needs only the store and the filesystem.
+ * Memory: a worker has a zstd context with a window of CF_WINDOW_LOG_USUAL, which holds every frame we write, and one buffer. A frame of
+ * another writer may need up to CF_FRAME_READ_MAX: its run is done again by one worker at a time, so that at most one such window exists.
+ */
+#ifndef SRC_PIPE_DOWNLOAD_INNER_H
+#define SRC_PIPE_DOWNLOAD_INNER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <zstd.h>
+
+#include "pipe/download.h"
+#include "pipe/memory_plan.h"
+#include "s3/base/cleanup.h"
+
+enum {
+    CF_RUN_STORED_BYTES = 16 * 1024 * 1024, /* of a run: long enough to hide a request's latency, short enough to share a file */
+    CF_RUN_SPANS_MAX = 64,                  /* adjacent extents in a run: 256 MiB of parts */
+    CF_DOWNLOAD_BUFFER_BYTES = 1024 * 1024, /* one pwrite or pread */
+    CF_DOWNLOAD_EXTENTS_MAX = 65536,        /* copied extents of all files under way, unless one file alone has more */
+    CF_WINDOW_LOG_USUAL = 22,               /* 4 MiB: CF_FRAME_BYTES */
+    CF_WINDOW_LOG_MAX = 26,                 /* CF_FRAME_READ_MAX */
+    CF_DOWNLOAD_WORKER_BYTES = 7 * 1024 * 1024, /* window, context, buffer, the client's connection */
+    CF_DOWNLOAD_WORKERS_MAX = 64,
+};
+_Static_assert(1 << CF_WINDOW_LOG_USUAL == CF_FRAME_BYTES, "our own frames need no more");
+_Static_assert(1 << CF_WINDOW_LOG_MAX == CF_FRAME_READ_MAX, "readers accept frames up to this");
+
+/* Stored bytes that follow one another, and the range of the file that they hold: whole frames. */
+typedef struct cf_span {
+    uint64_t stored_bytes, file_offset, file_bytes;
+} cf_span;
+
+typedef struct cf_run_of_frames {
+    const char *pack;
+    uint64_t pack_offset, stored_bytes;
+    cf_span spans[CF_RUN_SPANS_MAX];
+    size_t span_total;
+} cf_run_of_frames;
+
+/* Where the next run of a file begins. */
+typedef struct cf_run_cursor {
+    size_t extent;
+    uint32_t frame;                    /* of that extent */
+    uint64_t stored_done, file_done;   /* bytes of that extent before it */
+} cf_run_cursor;
+
+/* download_run.c, pure */
+/* false: there are no more. */
+bool cf_run_next(const cf_extent *extents, size_t total, cf_run_cursor *cursor, cf_run_of_frames *ret);
+/* CF_ERR_DAMAGE when extents leave the file, are empty, or their frames do not add up. */
+CF_NODISCARD cf_err cf_extents_check(const cf_download_item *item, cf_error *e);
+/* Threads that memory_bytes (0: the default) allow; CF_ERR_USAGE below the minimum. */
+CF_NODISCARD cf_err cf_download_plan(uint64_t memory_bytes, uint32_t jobs, uint32_t *ret_workers, cf_error *e);
+
+typedef struct cf_download_file {
+    struct cf_download_file *next;
+    cf_download_item item;  /* extents point to our copy */
+    cf_extent *extents;     /* owned */
+    uint32_t *frames;       /* owned: all lists, one after the other */
+    char *packs;            /* owned: keys with their NULs, one after the other */
+    cf_run_cursor cursor;   /* lock */
+    bool no_more_runs;      /* lock */
+    uint32_t runs_under_way; /* lock */
+    bool is_verifying;      /* lock */
+    bool is_done;           /* lock; result is complete */
+    cf_download_result result;
+} cf_download_file;
+
+CF_NODISCARD cf_err cf_download_file_new(const cf_download_item *item, cf_download_file **ret, cf_error *e);
+void cf_download_file_free(cf_download_file *f);
+CF_DEFINE_FREEP(cf_download_file, cf_download_file_free)
+
+typedef struct cf_download_worker {
+    cf_download *d;
+    ZSTD_DCtx *zstd;  /* owned; NULL until it is needed */
+    uint8_t *buffer;  /* owned; CF_DOWNLOAD_BUFFER_BYTES */
+    pthread_t thread;
+    cf_run_of_frames run;
+} cf_download_worker;
+
+struct cf_download {
+    cf_download_opts opts;
+    pthread_mutex_t lock, window; /* window: held by the one worker that decodes with a large one */
+    pthread_cond_t work, caller;
+    uint32_t sync_total; /* initialised of the four above, in that order */
+    cf_download_worker *workers;
+    uint32_t worker_total, started_total;
+    atomic_uint_fast64_t stored_bytes, written_bytes, verified_bytes;
+    atomic_bool ended; /* failed or leaving: a look without the lock, for loops that are under way */
+
+    /* Below: under the lock. */
+    bool leaving;
+    cf_err failed;
+    cf_error error;
+    cf_download_file *files; /* oldest first */
+    uint32_t file_total;
+    size_t extent_total;
+};
+
+/* Both run on a worker. CF_ERR_INTERRUPTED also when the pipeline ended for another reason: the first error is the one that counts. */
+CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_download_file *f, const cf_run_of_frames *run, cf_error *e);
+/* Not the same: CF_ERR_DAMAGE. */
+CF_NODISCARD cf_err cf_download_verify(cf_download_worker *w, const cf_download_file *f, cf_error *e);
+CF_NODISCARD cf_err cf_download_check_stop(const cf_download *d, cf_error *e);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory plan: never more than given, always enough to run.
+ */
+#include "tests/pipe/kit.h"
+
+#include "pipe/download_inner.h"
+
+typedef struct plan_row {
+    const char *title;
+    uint32_t memory_mib, jobs;
+    cf_memory_plan expected;
+    uint32_t downloaders;
+} plan_row;
+
+#define PLAN(f, w, l, part_mib, parts) \
+    {.frame_buffers = (f), .workers = (w), .lanes = (l), .part_bytes = (part_mib) * 1024ull * 1024, .parts_in_flight = (parts)}
+
+static const plan_row rows[] = {
+    {"the least, one core", 64, 1, PLAN(3, 1, 3, 5, 3), 1},
+    {"the least, 8 cores", 64, 8, PLAN(3, 1, 3, 5, 3), 5},
+    {"just below larger parts", 95, 2, PLAN(8, 2, 4, 5, 4), 2},
+    {"larger parts", 96, 2, PLAN(7, 2, 3, 8, 3), 2},
+    {"the default, 2 cores", 128, 2, PLAN(13, 2, 4, 8, 4), 2},
+    {"the default, 16 cores", 128, 16, PLAN(10, 4, 4, 8, 4), 14},
+    {"1 GiB, 16 cores", 1024, 16, PLAN(84, 16, 8, 8, 16), 16},
+    {"1 GiB, 2 cores: no more than is of use", 1024, 2, PLAN(28, 2, 8, 8, 16), 2},
+    {"1 TiB, 1,000 jobs", 1024 * 1024, 1000, PLAN(276, 64, 8, 8, 16), 64},
+};
+
+static void test_rows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const plan_row *const r = &rows[i];
+        const cf_memory_plan *const x = &r->expected;
+        cf_memory_plan p = {0};
+        uint32_t downloaders = 0;
+        print_message("  %s\n", r->title);
+        assert_int_equal(cf_memory_plan_make((uint64_t)r->memory_mib * KIT_MIB, r->jobs, &p, NULL), CF_OK);
+        if (memcmp(&p, x, sizeof(p)) != 0)
+            fail_msg("%u frames, %u workers, %u lanes, %llu MiB x %u", p.frame_buffers, p.workers, p.lanes,
+                     (unsigned long long)p.part_bytes / KIT_MIB, p.parts_in_flight);
+        assert_int_equal(cf_download_plan((uint64_t)r->memory_mib * KIT_MIB, r->jobs, &downloaders, NULL), CF_OK);
+        assert_int_equal(downloaders, r->downloaders);
+    }
+}
+
+static void test_every_size(void **state)
+{
+    (void)state;
+    for (uint64_t mib = CF_MEMORY_MIN_MIB; mib < 4096; mib++)
+        for (uint32_t jobs = 1; jobs <= 100; jobs += 7) {
+            cf_memory_plan p = {0};
+            assert_int_equal(cf_memory_plan_make(mib * KIT_MIB, jobs, &p, NULL), CF_OK);
+            assert_true(cf_memory_plan_bytes(&p) <= mib * KIT_MIB);
+            assert_true(p.frame_buffers >= p.workers);
+            assert_true(p.workers >= 1 && p.workers <= jobs);
+            assert_true(p.lanes >= CF_UPLOAD_LANES_MIN && p.lanes <= p.parts_in_flight);
+            assert_true(p.part_bytes >= 5u * KIT_MIB); /* S3_PART_BYTES_MIN */
+        }
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    cf_memory_plan zero = {0}, same = {0};
+    assert_int_equal(cf_memory_plan_make(0, 0, &zero, NULL), CF_OK);
+    assert_int_equal(cf_memory_plan_make((uint64_t)CF_MEMORY_DEFAULT_MIB * KIT_MIB, cf_cores(), &same, NULL), CF_OK);
+    assert_memory_equal(&zero, &same, sizeof(zero));
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    cf_memory_plan p = {.lanes = 77};
+    cf_error e = {0};
+    assert_int_equal(cf_memory_plan_make((uint64_t)CF_MEMORY_MIN_MIB * KIT_MIB - 1, 0, &p, &e), CF_ERR_USAGE);
+    assert_string_equal(e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: give --memory 128M or leave it out");
+    assert_int_equal(p.lanes, 77);
+}
+
+/* What the plan counts for a zstd context is what zstd takes at the default level. */
+static void test_zstd_context_fits(void **state)
+{
+    (void)state;
+    uint8_t *const from = calloc(1, CF_FRAME_BYTES);
+    uint8_t *const to = calloc(1, CF_BLOCK_BYTES);
+    ZSTD_CCtx *const z = ZSTD_createCCtx();
+    kit_fill_bytes(from, CF_FRAME_BYTES, KIT_TEXT, 1);
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, 3)));
+    assert_false(ZSTD_isError(ZSTD_compress2(z, to, CF_BLOCK_BYTES, from, CF_FRAME_BYTES)));
+    print_message("  %zu bytes\n", ZSTD_sizeof_CCtx(z));
+    assert_true(ZSTD_sizeof_CCtx(z) <= CF_MEMORY_WORKER_BYTES - CF_MEMORY_FRAME_BYTES);
+    (void)ZSTD_freeCCtx(z);
+    free(to);
+    free(from);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),     cmocka_unit_test(test_every_size),        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_zstd_context_fits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
