@@ -18,6 +18,7 @@
 #include "repo/repo.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
+#include "s3/base/hash.h"
 #include "store/memory.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
