@@ -43,8 +43,13 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
 {
     l->has_sha256 = true;
     switch (entry->how) {
-    case CF_ENTRY_REUSE:
+    case CF_ENTRY_REUSE: /* the parent's line as it is: the file was not looked at, and equal lines make equal segments */
         CF_CHECK(prior != NULL);
+        l->size_bytes = prior->size_bytes;
+        l->mode = prior->mode;
+        l->uid = prior->uid;
+        l->gid = prior->gid;
+        l->mtime_ns = prior->mtime_ns;
         l->extents = prior->extents;
         l->extent_total = prior->extent_total;
         l->cert_header = prior->cert_header;

@@ -108,8 +108,8 @@ typedef struct cf_profile {
     bool (*ends_with_md5)(const cf_file_line *line);
     uint32_t (*restored_mode)(const cf_file_line *line); /* 0444, 0644 */
     /* Files that are not in the manifest but belong to the restored node, in order, after all others: name below db and content.
-     * i counts up; *ret_path = NULL at the end. facts: the snapshot's. */
-    cf_err (*extra_file)(const json_t *facts, unsigned i, const char **ret_path, uint8_t ret_content[16], size_t *ret_len, cf_error *e);
+     * i counts up; *ret_name = NULL at the end. facts: the snapshot's. */
+    cf_err (*extra_file)(const json_t *facts, unsigned i, const char **ret_name, uint8_t ret_content[16], size_t *ret_len, cf_error *e);
     /* Last check of the whole, from the facts and the directory: the start-up checks that need no server. */
     cf_err (*check_restored)(const cf_target_opts *opts, const json_t *facts, cf_error *e);
     /* Plain words how to start the node. */
