@@ -122,10 +122,8 @@ static cf_err give_up(const call_state *s, s3_retry_action why, cf_error *e)
 /* Wait or correct after a failed attempt; CF_OK: try again. */
 static cf_err after_failure(call_state *s, cf_error *e)
 {
-    if (s->call->stop) {
-        s->call->stop = true;
+    if (s->call->stop)
         return give_up(s, S3_RETRY_STOP_FATAL, e);
-    }
     if (s->call->progressed != NULL && s->call->progressed(s->call->impl)) {
         s->attempt = 1;
         s->progress_mono_ms = mono(s->c);
@@ -160,6 +158,27 @@ static cf_err attempt_once(call_state *s, const char *sha_hex, cf_error *e)
     return err;
 }
 
+/* Can the server have carried the request out all the same? A refusal (4xx, SlowDown) says no. */
+static bool is_ambiguous(const s3_verdict *v)
+{
+    switch (v->end) {
+    case S3_HTTP_END_BROKEN:
+    case S3_HTTP_END_STALLED:
+    case S3_HTTP_END_STOPPED:
+    case S3_HTTP_END_SINK:
+        return true;
+    case S3_HTTP_END_ANSWER:
+        return v->class_ == S3_RETRY_SERVER && v->status / 100 != 4;
+    case S3_HTTP_END_NAME:
+    case S3_HTTP_END_CONNECT:
+    case S3_HTTP_END_TLS:
+    case S3_HTTP_END_TLS_VERIFY:
+    case S3_HTTP_END_LOCAL:
+        break;
+    }
+    return false;
+}
+
 cf_err s3_call_run(s3_client *c, s3_call *call, s3_reply *reply, cf_error *e)
 {
     char sha_hex[CF_SHA256_HEX_SIZE];
@@ -181,10 +200,7 @@ cf_err s3_call_run(s3_client *c, s3_call *call, s3_reply *reply, cf_error *e)
             refund(&s);
             return CF_OK;
         }
-        reply->maybe_done = reply->maybe_done || s.verdict.end == S3_HTTP_END_BROKEN ||
-                            s.verdict.end == S3_HTTP_END_STALLED || s.verdict.end == S3_HTTP_END_STOPPED ||
-                            s.verdict.end == S3_HTTP_END_SINK || s.verdict.status >= 500 ||
-                            (s.verdict.status >= 200 && s.verdict.status < 300);
+        reply->maybe_done = reply->maybe_done || is_ambiguous(&s.verdict);
         CF_TRY(after_failure(&s, e));
         s3_client_lock(c);
         c->counts.retries_total++;

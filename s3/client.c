@@ -4,11 +4,10 @@
  */
 #include "s3/client.h"
 
-#include <time.h>
-
 #include "s3/base/alloc.h"
 #include "s3/base/env.h"
 #include "s3/base/hash.h"
+#include "s3/wait.h"
 #include "s3/xml.h"
 
 enum {
@@ -152,17 +151,6 @@ void s3_client_free(s3_client *c)
     cf_free(c->bucket);
     cf_free(c->endpoint_text);
     cf_free(c);
-}
-
-struct timespec s3_wait_slice(void)
-{
-    struct timespec until;
-
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += S3_WAIT_SLICE_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    return until;
 }
 
 cf_err s3_client_enter(s3_client *c, bool ignore_stop, uint64_t *ret_epoch, cf_error *e)

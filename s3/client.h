@@ -18,8 +18,6 @@
 #include "s3/sigv4.h"
 #include "s3/throttle.h"
 
-enum { S3_WAIT_SLICE_MS = 200 /* how often a waiter looks whether to stop */ };
-
 struct s3_client {
     /* set once by s3_client_new() */
     const cf_world *world;
@@ -69,8 +67,6 @@ void s3_client_set_skew(s3_client *c, int64_t skew_ms);
 void s3_client_note_server_time(s3_client *c, int64_t server_utc_ms);
 /* S3_ID_LEN random hex digits and NUL. */
 void s3_client_make_id(s3_client *c, char ret[S3_ID_LEN + 1]);
-/* Absolute time for pthread_cond_timedwait, S3_WAIT_SLICE_MS ahead. */
-struct timespec s3_wait_slice(void);
 
 CF_DEFINE_FREEP(s3_client, s3_client_free)
 

@@ -25,9 +25,14 @@ cf_err s3_delete(s3_client *c, const char *key, cf_error *e)
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
     s3_call call = {.operation = "DeleteObject", .method = "DELETE", .key = key};
-    const cf_err err = s3_call_run(c, &call, &reply, e);
+    cf_error failure = {0};
+    const cf_err err = s3_call_run(c, &call, &reply, &failure);
 
-    return err == CF_ERR_NOT_FOUND ? CF_OK : err; /* S3 says 204 for what is not there; some servers 404 */
+    if (err == CF_OK || err == CF_ERR_NOT_FOUND) /* S3 says 204 for what is not there; some servers 404 */
+        return CF_OK;
+    if (e != NULL)
+        *e = failure;
+    return err;
 }
 
 static cf_err batch_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)

@@ -8,18 +8,17 @@
  */
 #include <curl/curl.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/http.h"
+#include "s3/wait.h"
 
 enum {
     IDLE_S_MAX = 5,   /* S3 closes idle connections then (aws-c-s3); our notes s3proto 1.3 */
     DNS_CACHE_S = 60, /* S3 spreads load over many addresses */
     RECEIVE_BUFFER = 256 * 1024,
     SEND_BUFFER = 512 * 1024,
-    WAIT_SLICE_MS = 200, /* how often a waiter looks whether to stop */
 };
 
 typedef struct curl_impl {
@@ -148,7 +147,7 @@ static const struct {
     {CURLE_WEIRD_SERVER_REPLY, S3_HTTP_END_BROKEN, CF_ERR_PROTOCOL},
     {CURLE_PARTIAL_FILE, S3_HTTP_END_BROKEN, CF_ERR_NETWORK},
     {CURLE_URL_MALFORMAT, S3_HTTP_END_LOCAL, CF_ERR_USAGE},
-    {CURLE_UNSUPPORTED_PROTOCOL, S3_HTTP_END_LOCAL, CF_ERR_USAGE},
+    {CURLE_UNSUPPORTED_PROTOCOL, S3_HTTP_END_BROKEN, CF_ERR_PROTOCOL}, /* HTTP/0.9: our URLs are http or https */
     {CURLE_BAD_FUNCTION_ARGUMENT, S3_HTTP_END_LOCAL, CF_ERR_FAILED},
     {CURLE_OUT_OF_MEMORY, S3_HTTP_END_LOCAL, CF_ERR_NO_MEMORY},
 };
@@ -191,11 +190,7 @@ static cf_err handle_take(curl_impl *p, CURL **ret, cf_error *e)
 
     (void)pthread_mutex_lock(&p->lock);
     while (p->idle_total == 0) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += WAIT_SLICE_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        const struct timespec until = s3_wait_slice();
         (void)pthread_cond_timedwait(&p->freed, &p->lock, &until);
         if (p->idle_total == 0 && p->world->stopping(p->world->impl)) {
             (void)pthread_mutex_unlock(&p->lock);
@@ -291,8 +286,9 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
     SET(h, CURLOPT_MAXAGE_CONN, (long)IDLE_S_MAX);
     SET(h, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
     SET(h, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
-    SET(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
-    SET(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
+    /* Refused when an exchange that failed early has left its buffer behind: it has this size already then. */
+    (void)curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    (void)curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
     SET(h, CURLOPT_SSL_VERIFYPEER, 1L);
     SET(h, CURLOPT_SSL_VERIFYHOST, 2L);
     if (p->ca_bundle != NULL)

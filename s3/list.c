@@ -63,6 +63,9 @@ static cf_err page_check(const listing *l, const s3_xml_page *page, cf_error *e)
               "the page is truncated and has no token");
     CF_ENSURE(!page->truncated || !cf_slice_eq(page->next_token, cf_buf_slice(&l->token)), e, CF_ERR_PROTOCOL,
               "the page gives the token that led to it");
+    /* Else a page without IsTruncated would pass for the last one. */
+    CF_ENSURE(page->truncated || page->next_token.len == 0, e, CF_ERR_PROTOCOL,
+              "the page has a token and does not say that it is truncated");
     return CF_OK;
 }
 

@@ -73,13 +73,29 @@ static cf_err complete_check(void *impl, s3_call *call, s3_reply *reply, cf_erro
     return CF_OK;
 }
 
+/* The answer is bad or missing: what stands at the key? */
+static cf_err complete_settle(s3_client *c, const s3_settle *settle, s3_put_result *ret, bool *ret_unknown,
+                              cf_error *failure)
+{
+    const cf_error before = *failure;
+    const cf_err err = s3_put_settle(c, settle, ret, failure);
+
+    if (err == CF_ERR_UNKNOWN) {
+        *ret_unknown = true;
+        *failure = before;
+        return settle->failed;
+    }
+    return err;
+}
+
 cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_part *parts, size_t part_total,
-                             uint64_t size_bytes, s3_put_result *ret, cf_error *e)
+                             uint64_t size_bytes, s3_put_result *ret, bool *ret_unknown, cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
     CF_CLEANUP(cf_buf_deinit)
     cf_buf body = {0};
+    cf_error failure = {0};
     s3_call call = {.operation = "CompleteMultipartUpload",
                     .method = "POST",
                     .key = m->key,
@@ -95,21 +111,23 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
     s3_call_param(&call, "uploadId", m->upload_id);
     if (m->create_only)
         s3_call_header(&call, "if-none-match", "*");
-    const cf_err err = s3_call_run(c, &call, &reply, e);
-    if (err == CF_OK && ret->etag[0] != '\0')
-        return CF_OK;
+    cf_err err = s3_call_run(c, &call, &reply, &failure);
     const int status = reply.http.status;
-    /* Else: Ceph 16 leaves the ETag empty; a second try finds no upload any more; 409 may hide another's object. */
-    if (err != CF_OK && status != 412 && status != 404 && status != 409 && !reply.maybe_done)
-        return err;
-    const s3_settle settle = {.key = m->key,
-                              .id = m->id,
-                              .size_bytes = size_bytes,
-                              .failed = err,
-                              .status = status,
-                              .maybe_done = reply.maybe_done,
-                              .create_only = m->create_only};
-    return s3_put_settle(c, &settle, ret, e);
+    /* Ceph 16 leaves the ETag empty; a second try finds no upload any more; 409 may hide another's object. */
+    const bool settles = status == 412 || status == 404 || status == 409 || reply.maybe_done;
+    if (err == CF_OK ? ret->etag[0] == '\0' : settles) {
+        const s3_settle settle = {.key = m->key,
+                                  .id = m->id,
+                                  .size_bytes = size_bytes,
+                                  .failed = err,
+                                  .status = status,
+                                  .maybe_done = reply.maybe_done,
+                                  .create_only = m->create_only};
+        err = complete_settle(c, &settle, ret, ret_unknown, &failure);
+    }
+    if (err != CF_OK && e != NULL)
+        *e = failure;
+    return err;
 }
 
 cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, bool last_words, bool *ret_gone,
@@ -117,12 +135,17 @@ cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, 
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
+    cf_error failure = {0};
     s3_call call = {.operation = "AbortMultipartUpload", .method = "DELETE", .key = key, .last_words = last_words};
 
     s3_call_param(&call, "uploadId", upload_id);
-    const cf_err err = s3_call_run(c, &call, &reply, e);
-    *ret_gone = err != CF_OK && reply.http.status == 404 && err != CF_ERR_NO_BUCKET;
-    return *ret_gone ? CF_OK : err;
+    const cf_err err = s3_call_run(c, &call, &reply, &failure);
+    *ret_gone = err == CF_ERR_NOT_FOUND;
+    if (err == CF_OK || *ret_gone)
+        return CF_OK;
+    if (e != NULL)
+        *e = failure;
+    return err;
 }
 
 cf_err s3_uploads_abort(s3_client *c, const char *key, const char *upload_id, cf_error *e)

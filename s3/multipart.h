@@ -23,10 +23,11 @@ CF_NODISCARD cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint3
                                       const uint8_t sha256[32], char ret_etag[S3_ETAG_LEN_MAX + 1], cf_error *e);
 
 /* The commit. Waits four times as long as others for an answer: servers may take minutes. A lost answer is settled
- * by HEAD; *ret has etag and settled. CF_ERR_EXISTS, CF_ERR_CONFLICT (all parts must be sent again), CF_ERR_UNKNOWN.
- * *ret_maybe_done: it failed but may have been carried out; then abort, and s3_multipart_settle() again. */
+ * by HEAD; *ret has etag and settled then. CF_ERR_EXISTS, CF_ERR_CONFLICT (all parts must be sent again).
+ * *ret_unknown: it failed, the object does not stand there, and yet it may come to: abort, then look again. */
 CF_NODISCARD cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_part *parts,
-                                          size_t part_total, uint64_t size_bytes, s3_put_result *ret, cf_error *e);
+                                          size_t part_total, uint64_t size_bytes, s3_put_result *ret, bool *ret_unknown,
+                                          cf_error *e);
 
 /* 404 is success: *ret_gone is true then. last_words: also while the world is stopping, once. */
 CF_NODISCARD cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, bool last_words,

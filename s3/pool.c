@@ -10,6 +10,7 @@
 
 #include "s3/base/alloc.h"
 #include "s3/client.h"
+#include "s3/wait.h"
 
 struct s3_pool {
     s3_client *c; /* for the wish to stop */

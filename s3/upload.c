@@ -206,7 +206,7 @@ static void parts_wait(s3_upload *u)
 }
 
 /* Parts are done; nobody else touches u. */
-static cf_err complete(s3_upload *u, s3_put_result *ret, cf_error *e)
+static cf_err complete(s3_upload *u, s3_put_result *ret, bool *ret_unknown, cf_error *e)
 {
     CF_CLEANUP(cf_freep)
     s3_xml_part *list = NULL;
@@ -221,36 +221,31 @@ static cf_err complete(s3_upload *u, s3_put_result *ret, cf_error *e)
         CF_TRY(cf_hash_update(&composite, cf_slice_of(u->parts[i].sha256, CF_SHA256_LEN), e));
     }
     CF_TRY(cf_hash_final(&composite, ret->sha256, e));
-    return s3_multipart_complete(u->c, &u->multipart, list, u->part_total, u->size_bytes, ret, e);
+    return s3_multipart_complete(u->c, &u->multipart, list, u->part_total, u->size_bytes, ret, ret_unknown, e);
 }
 
-/* The upload failed with err: withdraw it at the server. An upload that is gone although we did not end it may have
- * been completed by an answer that was lost. What the abort itself does wrong is told behind the failure. */
-static cf_err withdraw(s3_upload *u, cf_err failed, s3_put_result *result, cf_error *e)
+/* The upload failed with a story in *e: withdraw it at the server. unknown: Complete may have been carried out. If the
+ * upload is still there it was not; if it is gone although we did not end it, HEAD has the last word. */
+static cf_err withdraw(s3_upload *u, cf_err failed, bool unknown, s3_put_result *result, cf_error *e)
 {
     const cf_world *w = u->c->world;
+    const bool last_words = w->stopping(w->impl);
     cf_error aborting = {0};
     bool gone = false;
 
     if (u->multipart.upload_id[0] == '\0')
         return failed;
-    if (s3_multipart_abort(u->c, u->key, u->multipart.upload_id, /* last_words= */ w->stopping(w->impl), &gone,
-                           &aborting) != CF_OK) {
-        if (e != NULL) {
-            const size_t len = strlen(e->message);
-            (void)snprintf(e->message + len, sizeof(e->message) - len, "\nand its parts are still there: %.300s",
-                           aborting.message);
-        }
-        return failed;
+    const cf_err aborted = s3_multipart_abort(u->c, u->key, u->multipart.upload_id, last_words, &gone, &aborting);
+    if (aborted != CF_OK) {
+        const size_t len = strlen(e->message);
+        (void)snprintf(e->message + len, sizeof(e->message) - len, "\nand its parts may still be there: %.300s",
+                       aborting.message);
+        if (unknown)
+            e->code = CF_ERR_UNKNOWN;
+        return unknown ? CF_ERR_UNKNOWN : failed;
     }
-    if (failed != CF_ERR_UNKNOWN)
+    if (!unknown || !gone)
         return failed;
-    if (!gone) { /* it was there to be withdrawn, so it was never completed: a plain failure */
-        cf_error_prefix(e, "upload withdrawn, nothing was written");
-        if (e != NULL)
-            e->code = CF_ERR_SERVER;
-        return CF_ERR_SERVER;
-    }
     const s3_settle settle = {.key = u->key,
                               .id = u->id,
                               .size_bytes = u->size_bytes,
@@ -262,6 +257,7 @@ static cf_err withdraw(s3_upload *u, cf_err failed, s3_put_result *result, cf_er
 
 static cf_err finish_multipart(s3_upload *u, s3_put_result *result, cf_error *e)
 {
+    bool unknown = false;
     cf_err err = failure_get(u, e);
 
     result->multipart = true;
@@ -272,8 +268,8 @@ static cf_err finish_multipart(s3_upload *u, s3_put_result *result, cf_error *e)
     if (err == CF_OK)
         err = failure_get(u, e);
     if (err == CF_OK)
-        err = complete(u, result, e);
-    return err == CF_OK ? CF_OK : withdraw(u, err, result, e);
+        err = complete(u, result, &unknown, e);
+    return err == CF_OK ? CF_OK : withdraw(u, err, unknown, result, e);
 }
 
 cf_err s3_upload_finish(s3_upload *upload, s3_put_result *ret, cf_error *e)
@@ -281,21 +277,25 @@ cf_err s3_upload_finish(s3_upload *upload, s3_put_result *ret, cf_error *e)
     CF_CLEANUP(upload_freep)
     s3_upload *u = upload;
     s3_put_result result = {.size_bytes = u->size_bytes};
+    cf_error failure = {0};
 
     if (u->part_total == 0) {
         const s3_put_opts opts = {
             .create_only = u->multipart.create_only, .content_type = u->content_type, .id = u->id};
         return s3_put(u->c, u->key, cf_slice_of(u->buffer, u->buffer_len), &opts, ret, e);
     }
-    CF_TRY(finish_multipart(u, &result, e));
-    if (ret != NULL)
+    const cf_err err = finish_multipart(u, &result, &failure);
+    if (err == CF_OK && ret != NULL)
         *ret = result;
-    return CF_OK;
+    if (err != CF_OK && e != NULL)
+        *e = failure;
+    return err;
 }
 
 void s3_upload_abort(s3_upload *upload)
 {
     s3_put_result ignored = {0};
+    cf_error swallowed = {0};
 
     if (upload == NULL)
         return;
@@ -307,5 +307,5 @@ void s3_upload_abort(s3_upload *upload)
     (void)pthread_mutex_unlock(&u->lock);
     parts_wait(u);
     /* A void function: what goes wrong here leaves parts behind, which s3_uploads_list() finds. */
-    (void)withdraw(u, CF_ERR_INTERRUPTED, &ignored, NULL);
+    (void)withdraw(u, CF_ERR_INTERRUPTED, /* unknown= */ false, &ignored, &swallowed);
 }
