@@ -13,19 +13,19 @@
 #include "s3/slice.h"
 
 typedef enum s3_code_class {
-    S3_CODE_FINAL,        /* another try would get the same answer */
-    S3_CODE_THROTTLE,     /* wait long, send less */
-    S3_CODE_TRANSIENT,    /* wait, try again */
-    S3_CODE_INTEGRITY,    /* the bytes were damaged on the way: try again, few times */
-    S3_CODE_CONFLICT,     /* another request was faster: try again (Complete: the whole upload) */
-    S3_CODE_CREDENTIALS,  /* expired: load them anew, once */
-    S3_CODE_SKEW,         /* clock: correct by the answer's Date, once */
-    S3_CODE_SKEW_MAYBE,   /* a wrong key, or a wrong clock: only the answer's Date can tell */
-    S3_CODE_REGION,       /* sign for another region, once */
+    S3_CODE_FINAL,       /* another try would get the same answer */
+    S3_CODE_THROTTLE,    /* wait long, send less */
+    S3_CODE_TRANSIENT,   /* wait, try again */
+    S3_CODE_INTEGRITY,   /* the bytes were damaged on the way: try again, few times */
+    S3_CODE_CONFLICT,    /* another request was faster: try again (Complete: the whole upload) */
+    S3_CODE_CREDENTIALS, /* expired: load them anew, once */
+    S3_CODE_SKEW,        /* clock: correct by the answer's Date, once */
+    S3_CODE_SKEW_MAYBE,  /* a wrong key, or a wrong clock: only the answer's Date can tell */
+    S3_CODE_REGION,      /* sign for another region, once */
 } s3_code_class;
 
 typedef struct s3_code {
-    const char *name;     /* as servers write it, static; NULL: a status without a known code */
+    const char *name; /* as servers write it, static; NULL: a status without a known code */
     cf_err err;
     s3_code_class code_class;
 } s3_code;

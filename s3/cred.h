@@ -2,9 +2,9 @@
  *
  * Credentials: the chain of places they come from, and the other settings that live in the same files.
  *
- * Chain: environment, then profile. A profile that the caller names (not AWS_PROFILE) goes before the environment's keys.
- * Sources that this client does not speak (roles, SSO, web identity, processes, metadata services) are told by name
- * when they stand in the profile; going on without them could mean other permissions than the user meant.
+ * Chain: environment, then profile. A profile that the caller names (not AWS_PROFILE) goes before the environment's
+ * keys. Sources that this client does not speak (roles, SSO, web identity, processes, metadata services) are told by
+ * name when they stand in the profile; going on without them could mean other permissions than the user meant.
  *
  * A value of the environment that is empty or blank counts as unset. The credentials file wins over the config file.
  * Environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_CONFIG_FILE,
@@ -25,7 +25,7 @@
 #include "s3/ini.h"
 
 enum {
-    S3_ACCESS_KEY_LEN_MAX = 256,     /* AWS: 16..128; ours: room for others */
+    S3_ACCESS_KEY_LEN_MAX = 256, /* AWS: 16..128; ours: room for others */
     S3_CRED_SOURCE_SIZE = 512,
     S3_PATH_SIZE = 4096,
     S3_SETTING_SIZE = 1024,
@@ -43,8 +43,8 @@ typedef struct s3_cred_env {
 typedef struct s3_credentials {
     char access_key[S3_ACCESS_KEY_LEN_MAX + 1];
     cf_secret secret_key;
-    cf_secret session_token;            /* unset: none */
-    char source[S3_CRED_SOURCE_SIZE];   /* for people: "environment", "profile 'x'" */
+    cf_secret session_token;          /* unset: none */
+    char source[S3_CRED_SOURCE_SIZE]; /* for people: "environment", "profile 'x'" */
 } s3_credentials;
 void s3_credentials_deinit(s3_credentials *c); /* wipes */
 
@@ -57,8 +57,8 @@ CF_NODISCARD cf_err s3_cred_load(const s3_cred_env *env, s3_credentials *ret, cf
 typedef struct s3_profile {
     s3_ini config, credentials;
     char name[S3_INI_NAME_LEN_MAX + 1];
-    bool chosen;                          /* named by the caller or AWS_PROFILE: must exist */
-    char config_path[S3_PATH_SIZE];       /* "" when there is no HOME to look in */
+    bool chosen;                    /* named by the caller or AWS_PROFILE: must exist */
+    char config_path[S3_PATH_SIZE]; /* "" when there is no HOME to look in */
     char credentials_path[S3_PATH_SIZE];
 } s3_profile;
 void s3_profile_deinit(s3_profile *p); /* wipes */

@@ -19,7 +19,8 @@ void s3_profile_deinit(s3_profile *p)
 /* ---- where the files are ---- */
 
 /* The variable's path ("~/" is HOME), else HOME/.aws/name, else "". */
-static cf_err locate(const s3_cred_env *env, const char *variable, const char *name, char ret[S3_PATH_SIZE], cf_error *e)
+static cf_err locate(const s3_cred_env *env, const char *variable, const char *name, char ret[S3_PATH_SIZE],
+                     cf_error *e)
 {
     const char *const given = s3_cred_env_get(env, variable);
     const char *const home = s3_cred_env_get(env, "HOME");
@@ -59,8 +60,8 @@ static cf_err follow_one(const cf_fs *fs, char path[S3_PATH_SIZE], cf_error *e)
     CF_TRY(fs->ops->readlink_at(fs, CF_FS_CWD, path, target, sizeof(target), e));
     const char *const slash = strrchr(path, '/');
     const size_t folder = target[0] == '/' || slash == NULL ? 0 : (size_t)(slash - path) + 1;
-    CF_ENSURE(folder + strlen(target) < sizeof(next), e, CF_ERR_CREDENTIALS, "the link '%.200s' leads to a path too long",
-              path);
+    CF_ENSURE(folder + strlen(target) < sizeof(next), e, CF_ERR_CREDENTIALS,
+              "the link '%.200s' leads to a path too long", path);
     memcpy(next, path, folder);
     memcpy(next + folder, target, strlen(target) + 1);
     memcpy(path, next, folder + strlen(target) + 1);
@@ -93,7 +94,8 @@ static cf_err read_file(const cf_fs *fs, const char *path, s3_ini_form form, s3_
     char real[S3_PATH_SIZE];
     (void)snprintf(real, sizeof(real), "%s", path);
     cf_err err = follow_links(fs, real, e);
-    CF_CLEANUP(file_text_deinit) cf_buf text = {0};
+    CF_CLEANUP(file_text_deinit)
+    cf_buf text = {0};
     cf_buf_init(&text, S3_INI_TEXT_MAX);
     /* All at once: a buffer that grows leaves copies of its bytes behind. */
     if (err == CF_OK)
@@ -110,7 +112,8 @@ static cf_err read_file(const cf_fs *fs, const char *path, s3_ini_form form, s3_
 cf_err s3_profile_load(const s3_cred_env *env, s3_profile *ret, cf_error *e)
 {
     const cf_fs *const fs = env->fs != NULL ? env->fs : cf_fs_real();
-    CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
+    CF_CLEANUP(s3_profile_deinit)
+    s3_profile p = {0};
     CF_TRY(s3_profile_locate(env, &p, e));
     CF_TRY(read_file(fs, p.config_path, S3_INI_CONFIG, &p.config, e));
     CF_TRY(read_file(fs, p.credentials_path, S3_INI_CREDENTIALS, &p.credentials, e));
@@ -170,7 +173,8 @@ static cf_err check_unsupported(const s3_profile *p, bool has_keys, cf_error *e)
 
 cf_err s3_cred_profile_load(const s3_cred_env *env, s3_credentials *ret, bool *ret_found, cf_error *e)
 {
-    CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
+    CF_CLEANUP(s3_profile_deinit)
+    s3_profile p = {0};
     CF_TRY(s3_profile_load(env, &p, e));
     CF_ENSURE(!p.chosen || s3_profile_exists(&p), e, CF_ERR_CREDENTIALS,
               "profile '%s' is neither in '%.800s' nor in '%.800s'", p.name, p.config_path, p.credentials_path);
@@ -217,10 +221,10 @@ static const char *first_of(const char *a, const char *b)
 
 cf_err s3_settings_load(const s3_cred_env *env, s3_settings *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
+    CF_CLEANUP(s3_profile_deinit)
+    s3_profile p = {0};
     CF_TRY(s3_profile_load(env, &p, e));
-    const char *const region =
-        first_of(s3_cred_env_get(env, "AWS_REGION"), s3_cred_env_get(env, "AWS_DEFAULT_REGION"));
+    const char *const region = first_of(s3_cred_env_get(env, "AWS_REGION"), s3_cred_env_get(env, "AWS_DEFAULT_REGION"));
     const char *const endpoint =
         first_of(s3_cred_env_get(env, "AWS_ENDPOINT_URL_S3"), s3_cred_env_get(env, "AWS_ENDPOINT_URL"));
     const char *const ca_bundle = first_of(s3_cred_env_get(env, "AWS_CA_BUNDLE"), s3_profile_get(&p, "ca_bundle"));

@@ -37,7 +37,7 @@ typedef struct s3_ini_section {
 } s3_ini_section;
 
 typedef struct s3_ini_row {
-    size_t section;         /* index */
+    size_t section;          /* index */
     const char *key, *value; /* borrowed from text; key in lower case */
 } s3_ini_row;
 
@@ -61,7 +61,8 @@ const char *s3_ini_get(const s3_ini *ini, s3_ini_kind kind, const char *name, co
 /* Does this section count (false: skipped, or a "[default]" beside a "[profile default]")? */
 bool s3_ini_visible(const s3_ini *ini, size_t section);
 
-/* Value of a sub-property inside a value that is a block ("\nname = value\n..."): a slice of it, ptr NULL when absent. */
+/* Value of a sub-property inside a value that is a block ("\nname = value\n..."): a slice of it, ptr NULL when absent.
+ */
 cf_slice s3_ini_block_get(const char *block, const char *key);
 
 #endif

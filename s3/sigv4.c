@@ -17,9 +17,8 @@ enum { DATE_LEN = 8, AMZ_DATE_LEN = 16, ADDED_HEADERS_MAX = 3 };
 
 /* Hop-by-hop ones and those that libcurl or a proxy writes. Lower case. Source: s3proto.md 1.2. */
 static const char *const never_signed[] = {
-    "authorization",       "connection", "expect",  "keep-alive",        "proxy-authenticate",
-    "proxy-authorization", "te",         "trailer", "transfer-encoding", "upgrade",
-    "user-agent",          "x-amzn-trace-id",
+    "authorization", "connection",        "expect",  "keep-alive", "proxy-authenticate", "proxy-authorization", "te",
+    "trailer",       "transfer-encoding", "upgrade", "user-agent", "x-amzn-trace-id",
 };
 
 static const char *const added_by_signer[] = {"x-amz-date", "x-amz-content-sha256", "x-amz-security-token"};
@@ -107,7 +106,8 @@ static cf_err header_add(header_table *t, cf_slice name, cf_slice value, bool by
 {
     CF_ENSURE(name.len > 0, e, CF_ERR_USAGE, "a header has no name");
     CF_ENSURE(header_bytes_valid(name), e, CF_ERR_USAGE, "a header's name has a line break or NUL in it");
-    CF_CLEANUP(cf_freep) char *lower = cf_strndup((const char *)name.ptr, name.len);
+    CF_CLEANUP(cf_freep)
+    char *lower = cf_strndup((const char *)name.ptr, name.len);
     CF_ENSURE(lower != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", name.len);
     for (char *p = lower; *p != '\0'; p++)
         if (*p >= 'A' && *p <= 'Z')
@@ -183,7 +183,8 @@ static cf_err canonical_path(const s3_sigv4_request *rq, cf_buf *ret, cf_error *
 static cf_err step_canonical_request(const s3_sigv4_request *rq, s3_sigv4 *s, cf_error *e)
 {
     cf_buf *const out = &s->canonical_request;
-    CF_CLEANUP(header_table_deinit) header_table headers = {0};
+    CF_CLEANUP(header_table_deinit)
+    header_table headers = {0};
     CF_TRY(header_table_fill(&headers, rq, s->amz_date, e));
     CF_TRY(s3_uri_render_query(rq->query, rq->query_total, &s->canonical_query, e));
 
@@ -209,9 +210,11 @@ static cf_err step_string_to_sign(const s3_sigv4_request *rq, s3_sigv4 *s, cf_er
 }
 
 /* HMAC chain of the documentation: "AWS4" + secret, date, region, service, "aws4_request". */
-static cf_err key_chain(const cf_secret *secret_key, const char *const links[4], uint8_t ret[CF_SHA256_LEN], cf_error *e)
+static cf_err key_chain(const cf_secret *secret_key, const char *const links[4], uint8_t ret[CF_SHA256_LEN],
+                        cf_error *e)
 {
-    CF_CLEANUP(cf_secret_deinit) cf_secret seed = {0};
+    CF_CLEANUP(cf_secret_deinit)
+    cf_secret seed = {0};
     const cf_slice secret = cf_secret_reveal(secret_key);
     CF_ENSURE(secret.len <= CF_SECRET_LEN_MAX - 4, e, CF_ERR_TOO_LARGE, "the secret key has %zu bytes", secret.len);
     uint8_t *const text = cf_alloc(secret.len + 4, 1);
@@ -236,8 +239,8 @@ cf_err s3_sigv4_key_derive(s3_sigv4_key *k, const cf_secret *secret_key, const c
 {
     CF_ENSURE(strlen(date) == DATE_LEN, e, CF_ERR_USAGE, "a signing date has %zu characters, not %d", strlen(date),
               DATE_LEN);
-    CF_ENSURE(strlen(region) < sizeof(k->region), e, CF_ERR_USAGE, "region '%.80s' has more than %zu characters", region,
-              sizeof(k->region) - 1);
+    CF_ENSURE(strlen(region) < sizeof(k->region), e, CF_ERR_USAGE, "region '%.80s' has more than %zu characters",
+              region, sizeof(k->region) - 1);
     CF_ENSURE(strlen(service) < sizeof(k->service), e, CF_ERR_USAGE, "service '%.80s' has more than %zu characters",
               service, sizeof(k->service) - 1);
     uint8_t secret_sha256[CF_SHA256_LEN];
@@ -290,7 +293,8 @@ cf_err s3_sigv4_sign(const s3_sigv4_request *rq, s3_sigv4_key *key, s3_sigv4 *re
     assert(strlen(now) == AMZ_DATE_LEN);
     memcpy(ret->amz_date, now, AMZ_DATE_LEN + 1);
 
-    CF_CLEANUP(s3_sigv4_key_deinit) s3_sigv4_key own = {0};
+    CF_CLEANUP(s3_sigv4_key_deinit)
+    s3_sigv4_key own = {0};
     CF_TRY(step_canonical_request(rq, ret, e));
     CF_TRY(step_string_to_sign(rq, ret, e));
     CF_TRY(step_signature(rq, key != NULL ? key : &own, ret, e));

@@ -35,10 +35,11 @@
 #define S3_PAYLOAD_EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 enum {
-    S3_SIGV4_HEADER_TOTAL_MAX = 64,    /* ours: we send about 12 */
-    S3_SIGV4_TEXT_MAX = 128 * 1024,    /* ours: a canonical request; a key of 1,024 bytes has 3,072 encoded, a token 16 KiB */
-    S3_SIGV4_REGION_SIZE = 64,         /* a DNS label, with NUL */
-    S3_SIGV4_SERVICE_SIZE = 32,        /* ours; "s3", "sts" */
+    S3_SIGV4_HEADER_TOTAL_MAX = 64, /* ours: we send about 12 */
+    S3_SIGV4_TEXT_MAX =
+        128 * 1024,             /* ours: a canonical request; a key of 1,024 bytes has 3,072 encoded, a token 16 KiB */
+    S3_SIGV4_REGION_SIZE = 64,  /* a DNS label, with NUL */
+    S3_SIGV4_SERVICE_SIZE = 32, /* ours; "s3", "sts" */
 };
 
 typedef enum s3_sigv4_mode {
@@ -50,16 +51,16 @@ typedef enum s3_sigv4_mode {
 /* All borrowed during the call. */
 typedef struct s3_sigv4_request {
     s3_sigv4_mode mode;
-    const char *method;        /* "GET" */
-    cf_slice path;             /* "" is "/" */
-    const s3_pair *query;      /* not encoded, any order */
+    const char *method;   /* "GET" */
+    cf_slice path;        /* "" is "/" */
+    const s3_pair *query; /* not encoded, any order */
     size_t query_total;
-    const s3_pair *headers;    /* any case, any order; "host" must be among them; without those that signing adds */
+    const s3_pair *headers; /* any case, any order; "host" must be among them; without those that signing adds */
     size_t header_total;
-    const char *payload_hash;  /* hex SHA-256 of the body, S3_PAYLOAD_EMPTY or S3_PAYLOAD_UNSIGNED */
-    bool payload_header;       /* generic modes: sign x-amz-content-sha256 too. S3 mode always does */
+    const char *payload_hash; /* hex SHA-256 of the body, S3_PAYLOAD_EMPTY or S3_PAYLOAD_UNSIGNED */
+    bool payload_header;      /* generic modes: sign x-amz-content-sha256 too. S3 mode always does */
     const char *region;
-    const char *service;       /* "s3" */
+    const char *service; /* "s3" */
     int64_t now_utc_ms;
     const char *access_key;
     const cf_secret *secret_key;
@@ -84,13 +85,13 @@ CF_NODISCARD cf_err s3_sigv4_key_derive(s3_sigv4_key *k, const cf_secret *secret
 
 /* Results, owned; may be used again for the next request. */
 typedef struct s3_sigv4 {
-    char amz_date[17];           /* "20261121T143100Z" */
+    char amz_date[17]; /* "20261121T143100Z" */
     cf_buf canonical_query;
-    cf_buf signed_headers;       /* "host;x-amz-date" */
-    cf_buf canonical_request;    /* holds the session token: never to be shown as it is */
+    cf_buf signed_headers;    /* "host;x-amz-date" */
+    cf_buf canonical_request; /* holds the session token: never to be shown as it is */
     cf_buf string_to_sign;
     char signature[CF_SHA256_HEX_SIZE];
-    cf_buf authorization;        /* value of the header; see cf_redacted() */
+    cf_buf authorization; /* value of the header; see cf_redacted() */
 } s3_sigv4;
 
 void s3_sigv4_init(s3_sigv4 *s);

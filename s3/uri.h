@@ -32,8 +32,8 @@ CF_NODISCARD cf_err s3_uri_decode(cf_slice s, bool plus_is_space, cf_buf *ret, c
 CF_NODISCARD cf_err s3_uri_render_query(const s3_pair *pairs, size_t total, cf_buf *ret, cf_error *e);
 
 typedef enum s3_uri_path {
-    S3_URI_PATH_S3,          /* decode, encode once; no normalisation: "//", "/./" and "/../" stay */
-    S3_URI_PATH_GENERIC,     /* dot segments and doubled slashes go (RFC 3986 5.2.4), then the wire form is encoded again */
+    S3_URI_PATH_S3,      /* decode, encode once; no normalisation: "//", "/./" and "/../" stay */
+    S3_URI_PATH_GENERIC, /* dot segments and doubled slashes go (RFC 3986 5.2.4), then the wire form is encoded again */
     S3_URI_PATH_GENERIC_RAW, /* encoded again, without normalisation */
 } s3_uri_path;
 

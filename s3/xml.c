@@ -30,7 +30,8 @@ static cf_err root_check(s3_xml_event event, const char *path, const char *root,
 static cf_err parse_bool(cf_slice text, const char *field, bool *ret, cf_error *e)
 {
     const bool yes = cf_slice_eq(text, cf_slice_str("true"));
-    CF_ENSURE(yes || cf_slice_eq(text, cf_slice_str("false")), e, CF_ERR_PROTOCOL, "%s is neither true nor false", field);
+    CF_ENSURE(yes || cf_slice_eq(text, cf_slice_str("false")), e, CF_ERR_PROTOCOL, "%s is neither true nor false",
+              field);
     *ret = yes;
     return CF_OK;
 }
@@ -79,7 +80,8 @@ static cf_err rows_grow(void **rows, size_t total, size_t size, cf_error *e)
 /* Decode in place: the bytes of s lie in a result's text, which is ours to change. */
 static cf_err key_decode(cf_buf *text, cf_slice *s, bool plus_is_space, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit) cf_buf plain = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf plain = {0};
     cf_buf_init(&plain, S3_XML_TEXT_LEN_MAX);
     const cf_err err = s3_uri_decode(*s, plus_is_space, &plain, NULL);
     if (err == CF_ERR_PARSE)
@@ -104,7 +106,7 @@ static cf_err key_check(cf_slice key, cf_error *e)
 
 static bool has_encoded_space(cf_slice s)
 {
-    return memmem(s.ptr, s.len, "%20", 3) != NULL;
+    return s.len > 0 && memmem(s.ptr, s.len, "%20", 3) != NULL;
 }
 
 /* Text for people and logs: cut, and nothing in it that a terminal would obey. */
@@ -115,7 +117,8 @@ static void copy_shown(char *ret, size_t size, cf_slice s)
     for (size_t i = 0; i < len; i++) {
         const uint8_t c = s.ptr[i];
         /* U+0080..U+009F are controls too: "\xC2\x9B" begins an escape sequence. */
-        const bool c1 = (c == 0xC2 && i + 1 < len && s.ptr[i + 1] < 0xA0) || (c < 0xA0 && i > 0 && s.ptr[i - 1] == 0xC2);
+        const bool c1 =
+            (c == 0xC2 && i + 1 < len && s.ptr[i + 1] < 0xA0) || (c < 0xA0 && i > 0 && s.ptr[i - 1] == 0xC2);
         const bool shown = c >= 0x20 && c != 0x7F && (c < 0x80 || (utf8 && !c1));
         ret[i] = shown ? (char)c : c == '\n' || c == '\t' ? ' ' : '?';
     }
@@ -129,11 +132,19 @@ typedef struct error_row {
     size_t offset, size; /* where in s3_xml_error */
 } error_row;
 
-#define ERROR_ROW(field, member) {field, offsetof(s3_xml_error, member), sizeof(((s3_xml_error *)NULL)->member)}
+#define ERROR_ROW(field, member)                                                                                       \
+    {                                                                                                                  \
+        field, offsetof(s3_xml_error, member), sizeof(((s3_xml_error *)NULL)->member)                                  \
+    }
 static const error_row error_rows[] = {
-    ERROR_ROW("Code", code),         ERROR_ROW("Message", message),     ERROR_ROW("Region", region),
-    ERROR_ROW("Endpoint", endpoint), ERROR_ROW("BucketName", bucket),   ERROR_ROW("Bucket", bucket),
-    ERROR_ROW("RequestId", request_id), ERROR_ROW("RequestID", request_id),
+    ERROR_ROW("Code", code),
+    ERROR_ROW("Message", message),
+    ERROR_ROW("Region", region),
+    ERROR_ROW("Endpoint", endpoint),
+    ERROR_ROW("BucketName", bucket),
+    ERROR_ROW("Bucket", bucket),
+    ERROR_ROW("RequestId", request_id),
+    ERROR_ROW("RequestID", request_id),
 };
 
 static void error_field(s3_xml_error *error, const char *parent, const char *path, cf_slice text)
@@ -274,13 +285,15 @@ static cf_err list_finish(list_state *s, cf_error *e)
             CF_TRY(key_decode(&p->text, &p->entries[i].key, plus_is_space, e));
         CF_TRY(key_check(p->entries[i].key, e));
     }
-    CF_ENSURE(!p->truncated || p->next_token.len > 0, e, CF_ERR_PROTOCOL, "the list goes on, but the answer has no token");
+    CF_ENSURE(!p->truncated || p->next_token.len > 0, e, CF_ERR_PROTOCOL,
+              "the list goes on, but the answer has no token");
     return CF_OK;
 }
 
 cf_err s3_xml_parse_list(cf_slice body, s3_xml_page *ret, cf_error *e)
 {
-    CF_CLEANUP(list_state_deinit) list_state s = {0};
+    CF_CLEANUP(list_state_deinit)
+    list_state s = {0};
     CF_TRY(keep_init(&s.page.text, body, e));
     CF_TRY(s3_xml_walk(body, list_walk, &s, e));
     CF_TRY(list_finish(&s, e));
@@ -310,7 +323,8 @@ static cf_err text_walk(void *impl, s3_xml_event event, const char *path, cf_sli
               s->size - 1);
     /* Both go back in a header or a query: what could break a line has no place in them. */
     for (size_t i = 0; i < text.len; i++)
-        CF_ENSURE(text.ptr[i] >= 0x20 && text.ptr[i] != 0x7F, e, CF_ERR_PROTOCOL, "%s has a control character", s->field);
+        CF_ENSURE(text.ptr[i] >= 0x20 && text.ptr[i] != 0x7F, e, CF_ERR_PROTOCOL, "%s has a control character",
+                  s->field);
     memcpy(s->ret, text.ptr, text.len);
     s->ret[text.len] = '\0';
     s->found = true;
@@ -432,7 +446,8 @@ static cf_err uploads_finish(uploads_state *s, cf_error *e)
 
 cf_err s3_xml_parse_uploads(cf_slice body, s3_xml_uploads *ret, cf_error *e)
 {
-    CF_CLEANUP(uploads_state_deinit) uploads_state s = {0};
+    CF_CLEANUP(uploads_state_deinit)
+    uploads_state s = {0};
     CF_TRY(keep_init(&s.uploads.text, body, e));
     CF_TRY(s3_xml_walk(body, uploads_walk, &s, e));
     CF_TRY(uploads_finish(&s, e));
@@ -479,7 +494,8 @@ static cf_err deletions_walk(void *impl, s3_xml_event event, const char *path, c
 
 cf_err s3_xml_parse_deletions(cf_slice body, s3_xml_deletions *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions d = {0};
+    CF_CLEANUP(s3_xml_deletions_deinit)
+    s3_xml_deletions d = {0};
     CF_TRY(keep_init(&d.text, body, e));
     CF_TRY(s3_xml_walk(body, deletions_walk, &d, e));
     for (size_t i = 0; i < d.failed_total; i++) {

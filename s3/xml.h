@@ -40,11 +40,11 @@ void s3_xml_init(void);
 typedef struct s3_xml_error {
     char code[CF_ERROR_CODE_LEN_MAX]; /* also an unknown one */
     char message[S3_XML_MESSAGE_SIZE];
-    char region[64];                  /* "" unless the server tells the right one */
-    char endpoint[S3_XML_NAME_SIZE];  /* "" unless a redirect tells it */
+    char region[64];                 /* "" unless the server tells the right one */
+    char endpoint[S3_XML_NAME_SIZE]; /* "" unless a redirect tells it */
     char bucket[S3_XML_NAME_SIZE];
     char request_id[CF_ERROR_CODE_LEN_MAX];
-    int64_t server_utc_ms;            /* ServerTime of RequestTimeTooSkewed; 0: none */
+    int64_t server_utc_ms; /* ServerTime of RequestTimeTooSkewed; 0: none */
 } s3_xml_error;
 
 /* CF_ERR_PROTOCOL when the body is not an <Error> with a <Code> (an HTML page of a proxy, say). */
@@ -56,7 +56,7 @@ typedef struct s3_xml_page {
     s3_list_entry *entries; /* in document order: objects, then common prefixes, each sorted if the server is honest */
     size_t entry_total;
     bool truncated;
-    cf_slice next_token;    /* opaque; empty: none */
+    cf_slice next_token; /* opaque; empty: none */
 } s3_xml_page;
 void s3_xml_page_deinit(s3_xml_page *p);
 

@@ -16,7 +16,7 @@ typedef struct escape_row {
 
 /* Line breaks and tabs are written as references: a parser would turn a raw CR into a LF. */
 static const escape_row escape_rows[] = {
-    {'&', "&amp;"},  {'<', "&lt;"},   {'>', "&gt;"},  {'"', "&quot;"},
+    {'&', "&amp;"},   {'<', "&lt;"},   {'>', "&gt;"},   {'"', "&quot;"},
     {'\'', "&apos;"}, {'\t', "&#x9;"}, {'\n', "&#xA;"}, {'\r', "&#xD;"},
 };
 
@@ -42,8 +42,7 @@ static cf_err escape(const char *text, cf_buf *ret, cf_error *e)
         const char *const escaped = escape_find(s.ptr[i]);
         CF_ENSURE(escaped != NULL || s.ptr[i] >= 0x20, e, CF_ERR_UNSUPPORTED,
                   "a text with the control character 0x%02x cannot be sent as XML", s.ptr[i]);
-        CF_ENSURE(!is_noncharacter(s, i), e, CF_ERR_UNSUPPORTED,
-                  "a text with U+FFFE or U+FFFF cannot be sent as XML");
+        CF_ENSURE(!is_noncharacter(s, i), e, CF_ERR_UNSUPPORTED, "a text with U+FFFE or U+FFFF cannot be sent as XML");
         if (escaped != NULL)
             CF_TRY(cf_buf_append_str(ret, escaped, e));
         else

@@ -32,8 +32,10 @@ void *cf_alloc(size_t count, size_t size)
 {
     if (alloc_must_fail())
         return NULL;
-    /* calloc refuses an overflowing product itself. One byte at least, so that NULL always means failure. */
-    return count == 0 || size == 0 ? calloc(1, 1) : calloc(count, size);
+    size_t len = 0;
+    if (__builtin_mul_overflow(count, size, &len))
+        return NULL;
+    return calloc(1, len == 0 ? 1 : len); /* one byte at least, so that NULL always means failure */
 }
 
 void *cf_realloc(void *ptr, size_t count, size_t size)

@@ -30,8 +30,8 @@ typedef struct errno_row {
 } errno_row;
 
 static const errno_row errno_rows[] = {
-    {ENOENT, CF_ERR_NOT_FOUND}, {ENOTDIR, CF_ERR_NOT_FOUND}, {EEXIST, CF_ERR_EXISTS},  {ENOTEMPTY, CF_ERR_EXISTS},
-    {EACCES, CF_ERR_ACCESS},    {EPERM, CF_ERR_ACCESS},      {EROFS, CF_ERR_ACCESS},   {ENOSPC, CF_ERR_NO_SPACE},
+    {ENOENT, CF_ERR_NOT_FOUND}, {ENOTDIR, CF_ERR_NOT_FOUND}, {EEXIST, CF_ERR_EXISTS},    {ENOTEMPTY, CF_ERR_EXISTS},
+    {EACCES, CF_ERR_ACCESS},    {EPERM, CF_ERR_ACCESS},      {EROFS, CF_ERR_ACCESS},     {ENOSPC, CF_ERR_NO_SPACE},
     {EDQUOT, CF_ERR_NO_SPACE},  {EFBIG, CF_ERR_TOO_LARGE},   {ENOMEM, CF_ERR_NO_MEMORY}, {EWOULDBLOCK, CF_ERR_LOCKED},
 };
 
@@ -173,8 +173,8 @@ static void gather_deinit(gather *g)
 static cf_err gather_add(gather *g, const char *name, cf_error *e)
 {
     const size_t size = strlen(name) + 1;
-    CF_ENSURE(g->names.count < CF_DIR_ENTRY_TOTAL_MAX, e, CF_ERR_TOO_LARGE,
-              "a directory has more than %d entries", CF_DIR_ENTRY_TOTAL_MAX);
+    CF_ENSURE(g->names.count < CF_DIR_ENTRY_TOTAL_MAX, e, CF_ERR_TOO_LARGE, "a directory has more than %d entries",
+              CF_DIR_ENTRY_TOTAL_MAX);
     if (g->names.count == g->offset_cap) {
         const size_t cap = g->offset_cap == 0 ? 64 : g->offset_cap * 2;
         uint32_t *const offset = cf_realloc(g->names.offset, cap, sizeof(*offset));
@@ -217,15 +217,18 @@ static cf_err real_list(const cf_fs *fs, int dir_fd, cf_names *ret, cf_error *e)
 {
     (void)fs;
     /* A descriptor of its own: closedir closes it, and the caller's position stays where it is. */
-    CF_CLEANUP(cf_fd_closep) int fd = open_again(dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+    CF_CLEANUP(cf_fd_closep)
+    int fd = open_again(dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
         return fs_fail_fd(errno, "list", dir_fd, e);
-    CF_CLEANUP(dir_closep) DIR *dir = fdopendir(fd);
+    CF_CLEANUP(dir_closep)
+    DIR *dir = fdopendir(fd);
     if (dir == NULL)
         return fs_fail_fd(errno, "list", fd, e);
     fd = -1; /* owned by dir now */
 
-    CF_CLEANUP(gather_deinit) gather g = {0};
+    CF_CLEANUP(gather_deinit)
+    gather g = {0};
     for (;;) {
         errno = 0;
         const struct dirent *const entry = readdir(dir);

@@ -47,8 +47,7 @@ typedef struct size_unit {
 } size_unit;
 
 static const size_unit size_units[] = {
-    {"", 0},   {"B", 0},    {"K", 10}, {"KiB", 10}, {"M", 20}, {"MiB", 20},
-    {"G", 30}, {"GiB", 30}, {"T", 40}, {"TiB", 40},
+    {"", 0}, {"B", 0}, {"K", 10}, {"KiB", 10}, {"M", 20}, {"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40}, {"TiB", 40},
 };
 
 bool cf_size_parse(cf_slice text, uint64_t *ret_bytes)
@@ -153,8 +152,8 @@ static bool civil_to_ms(const civil *c, unsigned ms, int64_t *ret_utc_ms)
 {
     if (!civil_valid(c))
         return false;
-    const int64_t utc_s = civil_to_days(c->year, c->month, c->day) * DAY_S +
-                          (int64_t)(c->hour * 3600 + c->minute * 60 + c->second);
+    const int64_t utc_s =
+        civil_to_days(c->year, c->month, c->day) * DAY_S + (int64_t)(c->hour * 3600 + c->minute * 60 + c->second);
     *ret_utc_ms = utc_s * 1000 + ms;
     return true;
 }
@@ -193,12 +192,23 @@ static bool civil_scan(cf_slice text, const char *form, civil *ret)
         const uint8_t byte = text.ptr[i];
         unsigned *field = NULL;
         switch (form[i]) {
-        case 'o': field = &c.month; break;
-        case 'D': field = &c.day; break;
-        case 'h': field = &c.hour; break;
-        case 'm': field = &c.minute; break;
-        case 's': field = &c.second; break;
-        case 'Y': break;
+        case 'o':
+            field = &c.month;
+            break;
+        case 'D':
+            field = &c.day;
+            break;
+        case 'h':
+            field = &c.hour;
+            break;
+        case 'm':
+            field = &c.minute;
+            break;
+        case 's':
+            field = &c.second;
+            break;
+        case 'Y':
+            break;
         default:
             if (byte != (uint8_t)form[i])
                 return false;

@@ -44,8 +44,7 @@ static void world_sleep_ms(void *impl, uint64_t ms)
     /* Slices: a signal may be taken by another thread, whose flag only a look can show. */
     enum { SLICE_MS = 50 };
     const uint64_t start_ms = world_mono_ms(impl);
-    for (uint64_t passed_ms = 0; passed_ms < ms && !world_stopping(impl);
-         passed_ms = world_mono_ms(impl) - start_ms) {
+    for (uint64_t passed_ms = 0; passed_ms < ms && !world_stopping(impl); passed_ms = world_mono_ms(impl) - start_ms) {
         const uint64_t left_ms = ms - passed_ms;
         const long nap_ms = left_ms < SLICE_MS ? (long)left_ms : SLICE_MS;
         const struct timespec nap = {.tv_nsec = nap_ms * 1000000};

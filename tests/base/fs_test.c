@@ -109,6 +109,7 @@ static void test_names(void **state)
     for (size_t i = 7; i > 0; i--) {
         CF_CLEANUP(cf_fd_closep)
         int fd = create(&b, sorted[i - 1], "");
+        assert_true(fd >= 0);
     }
     for (int again = 0; again < 2; again++) { /* the descriptor's position does not count */
         cf_names_deinit(&names);
@@ -143,6 +144,7 @@ static void test_many_names(void **state)
         (void)snprintf(name, sizeof(name), "chunk-%06d.000000", i);
         CF_CLEANUP(cf_fd_closep)
         int fd = create(&b, name, "");
+        assert_true(fd >= 0);
     }
     assert_int_equal(b.fs->ops->list(b.fs, b.dir, &names, NULL), CF_OK);
     assert_int_equal(names.count, 3000);
@@ -162,6 +164,7 @@ static void test_moves(void **state)
     const cf_fs_ops *const o = b.fs->ops;
     CF_CLEANUP(cf_fd_closep)
     int fd = create(&b, "a", "1");
+    assert_true(fd >= 0);
     assert_int_equal(o->link_at(b.fs, b.dir, "a", "b", &e), CF_OK);
     assert_int_equal(o->link_at(b.fs, b.dir, "a", "b", &e), CF_ERR_EXISTS);
     assert_string_equal(e.message, "link to 'b': File exists");
@@ -249,6 +252,7 @@ static void test_read_small(void **state)
     box_init(&b);
     CF_CLEANUP(cf_fd_closep)
     int fd = create(&b, "a", "12345");
+    assert_true(fd >= 0);
     cf_buf_init(&exact, 5);
     cf_buf_init(&small, 4);
     assert_int_equal(cf_fs_read_small(b.fs, b.dir, "a", &exact, &e), CF_OK);
