@@ -54,7 +54,7 @@ class Counts(ferry.Case):
                 summary = self.backup(url, db, "-v").summary
                 written = {}
                 for path in (runs / summary["snapshot"]).iterdir():
-                    kind = path.name.split("-")[1]
+                    kind = path.name.split("-")[1].split(".")[0]
                     written.setdefault(kind, []).append(path)
                 packs = {p.name.split("-pack-")[1] for p in written.get("pack", [])}
                 completed = {f"{c}.zst" for c in {ongoing} | {p.name for p in db.glob("chunk-*")} - before

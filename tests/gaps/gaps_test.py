@@ -23,7 +23,7 @@ EVENTS = {  # what happens in the gap; each line goes to the node
     "merge": "append 2000;flush-index;append 2000;flush-index;merge",
     "half-written table": "half-table",
     "scavenge": "scavenge 0 2",
-    "scavenge the chaser's chunk": "hold-chaser on;append-until-rollover;scavenge-chaser;hold-chaser off",
+    "scavenge the chaser's chunk": "hold-chaser on;append-until-rollover;scavenge-chaser",
     "truncation by an election": "truncate back 30000",
     "existence filter": "append 2000;filter-touch",
 }
