@@ -19,7 +19,10 @@ static cf_download *hold(cf_download *const d)
 }
 
 /* Lock until the end of the scope. */
-#define HOLD(d) CF_CLEANUP(unlockp) cf_download *held_ = hold(d); (void)held_
+#define HOLD(d)                                                                                                        \
+    CF_CLEANUP(unlockp)                                                                                                \
+    cf_download *held_ = hold(d);                                                                                      \
+    (void)held_
 
 /* With the lock. */
 static void wake_all(cf_download *const d)
@@ -164,14 +167,16 @@ static cf_err workers_start(cf_download *const d, cf_error *const e)
         w->d = d;
         w->buffer = cf_alloc(CF_DOWNLOAD_BUFFER_BYTES, 1);
         CF_ENSURE(w->buffer != NULL, e, CF_ERR_NO_MEMORY, "allocate the buffer of a worker");
-        CF_ENSURE(pthread_create(&w->thread, NULL, run_worker, w) == 0, e, CF_ERR_NO_MEMORY, "start thread %u", d->started_total + 1);
+        CF_ENSURE(pthread_create(&w->thread, NULL, run_worker, w) == 0, e, CF_ERR_NO_MEMORY, "start thread %u",
+                  d->started_total + 1);
     }
     return CF_OK;
 }
 
 cf_err cf_download_new(const cf_download_opts *const opts, cf_download **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_download_freep) cf_download *d = NULL;
+    CF_CLEANUP(cf_download_freep)
+    cf_download *d = NULL;
     uint32_t workers = 0;
 
     CF_TRY(cf_download_plan(opts->memory_bytes, opts->jobs, &workers, e));
@@ -241,7 +246,8 @@ static bool has_room(const cf_download *const d, const size_t extent_total)
 }
 
 /* Waits for a done file, or (NULL) for room. */
-static cf_err done_wait(cf_download *const d, const size_t extent_total, cf_download_file **const ret, cf_error *const e)
+static cf_err done_wait(cf_download *const d, const size_t extent_total, cf_download_file **const ret,
+                        cf_error *const e)
 {
     HOLD(d);
     for (;;) {
@@ -260,7 +266,8 @@ static cf_err done_wait(cf_download *const d, const size_t extent_total, cf_down
 static cf_err deliver_until(cf_download *const d, const size_t extent_total, cf_error *const e)
 {
     for (;;) {
-        CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
+        CF_CLEANUP(cf_download_file_freep)
+        cf_download_file *f = NULL;
         cf_error own = {0};
 
         CF_TRY(done_wait(d, extent_total, &f, e));
@@ -288,7 +295,8 @@ static void file_put(cf_download *const d, cf_download_file *const f)
 
 cf_err cf_download_add(cf_download *const d, const cf_download_item *const item, cf_error *const e)
 {
-    CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
+    CF_CLEANUP(cf_download_file_freep)
+    cf_download_file *f = NULL;
     cf_download_item wanted = *item;
 
     if (item->verify_only)

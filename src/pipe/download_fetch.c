@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fetch: one ranged GET, decoded as it comes, written where it belongs. Each span must yield exactly its bytes, in whole frames.
+ * Fetch: one ranged GET, decoded as it comes, written where it belongs. Each span must yield exactly its bytes, in
+ * whole frames.
  */
 #include <zstd_errors.h>
 
@@ -10,13 +11,13 @@ typedef struct decoder {
     cf_download_worker *w;
     const cf_download_file *f;
     const cf_run_of_frames *run;
-    size_t span;             /* the current one */
-    uint64_t stored_left;    /* of it */
-    uint64_t file_left;      /* of it, to be yielded */
-    uint64_t write_offset;   /* in the file, of buffer[0] */
+    size_t span;           /* the current one */
+    uint64_t stored_left;  /* of it */
+    uint64_t file_left;    /* of it, to be yielded */
+    uint64_t write_offset; /* in the file, of buffer[0] */
     size_t buffered;
     bool at_frame_end;
-    bool window_too_large;   /* the error was that */
+    bool window_too_large; /* the error was that */
 } decoder;
 
 static void span_begin(decoder *const c)
@@ -51,8 +52,8 @@ static cf_err step(decoder *const c, ZSTD_inBuffer *const in, bool *const ret_mo
 
     if (ZSTD_isError(rc)) {
         c->window_too_large = ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge;
-        CF_FAIL(e, ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation ? CF_ERR_NO_MEMORY : CF_ERR_DAMAGE, "bad frame: %s",
-                ZSTD_getErrorName(rc));
+        CF_FAIL(e, ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation ? CF_ERR_NO_MEMORY : CF_ERR_DAMAGE,
+                "bad frame: %s", ZSTD_getErrorName(rc));
     }
     const uint64_t yielded = out.pos - c->buffered;
     CF_ENSURE(yielded <= c->file_left, e, CF_ERR_DAMAGE, "its frames yield more than the %llu bytes of the extent",
@@ -112,7 +113,8 @@ static cf_err run_get(decoder *const c, const int window_log, cf_error *const e)
 {
     cf_download *const d = c->w->d;
     const cf_run_of_frames *const run = c->run;
-    CF_CLEANUP(cf_buf_deinit) cf_buf key = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf key = {0};
     const char *text = NULL;
 
     cf_buf_init(&key, CF_KEY_LEN_MAX + 1);
@@ -138,7 +140,8 @@ static void window_unlockp(pthread_mutex_t **const window)
 /* Once more, from the start, alone; what was written is written again. The context is freed: it has grown. */
 static cf_err run_get_large(decoder *const c, cf_error *const e)
 {
-    CF_CLEANUP(window_unlockp) pthread_mutex_t *window = &c->w->d->window;
+    CF_CLEANUP(window_unlockp)
+    pthread_mutex_t *window = &c->w->d->window;
 
     CF_CHECK(pthread_mutex_lock(window) == 0);
     c->window_too_large = false;
@@ -148,7 +151,8 @@ static cf_err run_get_large(decoder *const c, cf_error *const e)
     return err;
 }
 
-cf_err cf_download_fetch(cf_download_worker *const w, const cf_download_file *const f, const cf_run_of_frames *const run, cf_error *const e)
+cf_err cf_download_fetch(cf_download_worker *const w, const cf_download_file *const f,
+                         const cf_run_of_frames *const run, cf_error *const e)
 {
     decoder c = {.w = w, .f = f, .run = run};
     cf_err err = run_get(&c, CF_WINDOW_LOG_USUAL, e);
@@ -156,6 +160,7 @@ cf_err cf_download_fetch(cf_download_worker *const w, const cf_download_file *co
     if (c.window_too_large)
         err = run_get_large(&c, e);
     if (err != CF_OK)
-        cf_error_prefix(e, "file '%s': pack '%s' at %llu", f->item.name, run->pack, (unsigned long long)run->pack_offset);
+        cf_error_prefix(e, "file '%s': pack '%s' at %llu", f->item.name, run->pack,
+                        (unsigned long long)run->pack_offset);
     return err;
 }

@@ -31,13 +31,15 @@ static cf_err copies_allocate(cf_download_file *const f, const cf_download_item 
     f->extents = cf_alloc(item->extent_total, sizeof(*f->extents));
     f->frames = cf_alloc(frame_total, sizeof(*f->frames));
     f->packs = cf_alloc(text_bytes, 1);
-    CF_ENSURE(f->extents != NULL && f->frames != NULL && f->packs != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu extents", item->extent_total);
+    CF_ENSURE(f->extents != NULL && f->frames != NULL && f->packs != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu extents",
+              item->extent_total);
     return CF_OK;
 }
 
 cf_err cf_download_file_new(const cf_download_item *const item, cf_download_file **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
+    CF_CLEANUP(cf_download_file_freep)
+    cf_download_file *f = NULL;
 
     CF_NEW(f, e);
     CF_TRY(copies_allocate(f, item, e));

@@ -8,8 +8,9 @@
  *   caller <--done files, any order
  *
  * Nothing waits for another worker, so nothing can hang: a task once taken needs only the store and the filesystem.
- * Memory: a worker has a zstd context with a window of CF_WINDOW_LOG_USUAL, which holds every frame we write, and one buffer. A frame of
- * another writer may need up to CF_FRAME_READ_MAX: its run is done again by one worker at a time, so that at most one such window exists.
+ * Memory: a worker has a zstd context with a window of CF_WINDOW_LOG_USUAL, which holds every frame we write, and one
+ * buffer. A frame of another writer may need up to CF_FRAME_READ_MAX: its run is done again by one worker at a time, so
+ * that at most one such window exists.
  */
 #ifndef SRC_PIPE_DOWNLOAD_INNER_H
 #define SRC_PIPE_DOWNLOAD_INNER_H
@@ -23,8 +24,9 @@
 #include "s3/base/cleanup.h"
 
 enum {
-    CF_RUN_STORED_BYTES = 16 * 1024 * 1024, /* of a run: long enough to hide a request's latency, short enough to share a file */
-    CF_RUN_SPANS_MAX = 64,                  /* adjacent extents in a run: 256 MiB of parts */
+    CF_RUN_STORED_BYTES =
+        16 * 1024 * 1024,  /* of a run: long enough to hide a request's latency, short enough to share a file */
+    CF_RUN_SPANS_MAX = 64, /* adjacent extents in a run: 256 MiB of parts */
     CF_DOWNLOAD_BUFFER_BYTES = 1024 * 1024, /* one pwrite or pread */
     CF_DOWNLOAD_EXTENTS_MAX = 65536,        /* copied extents of all files under way, unless one file alone has more */
     CF_WINDOW_LOG_USUAL = 22,               /* 4 MiB: CF_FRAME_BYTES */
@@ -50,8 +52,8 @@ typedef struct cf_run_of_frames {
 /* Where the next run of a file begins. */
 typedef struct cf_run_cursor {
     size_t extent;
-    uint32_t frame;                    /* of that extent */
-    uint64_t stored_done, file_done;   /* bytes of that extent before it */
+    uint32_t frame;                  /* of that extent */
+    uint64_t stored_done, file_done; /* bytes of that extent before it */
 } cf_run_cursor;
 
 /* download_run.c, pure */
@@ -64,15 +66,15 @@ CF_NODISCARD cf_err cf_download_plan(uint64_t memory_bytes, uint32_t jobs, uint3
 
 typedef struct cf_download_file {
     struct cf_download_file *next;
-    cf_download_item item;  /* extents point to our copy */
-    cf_extent *extents;     /* owned */
-    uint32_t *frames;       /* owned: all lists, one after the other */
-    char *packs;            /* owned: keys with their NULs, one after the other */
-    cf_run_cursor cursor;   /* lock */
-    bool no_more_runs;      /* lock */
+    cf_download_item item;   /* extents point to our copy */
+    cf_extent *extents;      /* owned */
+    uint32_t *frames;        /* owned: all lists, one after the other */
+    char *packs;             /* owned: keys with their NULs, one after the other */
+    cf_run_cursor cursor;    /* lock */
+    bool no_more_runs;       /* lock */
     uint32_t runs_under_way; /* lock */
-    bool is_verifying;      /* lock */
-    bool is_done;           /* lock; result is complete */
+    bool is_verifying;       /* lock */
+    bool is_done;            /* lock; result is complete */
     cf_download_result result;
 } cf_download_file;
 
@@ -82,8 +84,8 @@ CF_DEFINE_FREEP(cf_download_file, cf_download_file_free)
 
 typedef struct cf_download_worker {
     cf_download *d;
-    ZSTD_DCtx *zstd;  /* owned; NULL until it is needed */
-    uint8_t *buffer;  /* owned; CF_DOWNLOAD_BUFFER_BYTES */
+    ZSTD_DCtx *zstd; /* owned; NULL until it is needed */
+    uint8_t *buffer; /* owned; CF_DOWNLOAD_BUFFER_BYTES */
     pthread_t thread;
     cf_run_of_frames run;
 } cf_download_worker;
@@ -107,8 +109,10 @@ struct cf_download {
     size_t extent_total;
 };
 
-/* Both run on a worker. CF_ERR_INTERRUPTED also when the pipeline ended for another reason: the first error is the one that counts. */
-CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_download_file *f, const cf_run_of_frames *run, cf_error *e);
+/* Both run on a worker. CF_ERR_INTERRUPTED also when the pipeline ended for another reason: the first error is the one
+ * that counts. */
+CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_download_file *f, const cf_run_of_frames *run,
+                                      cf_error *e);
 /* Not the same: CF_ERR_DAMAGE. */
 CF_NODISCARD cf_err cf_download_verify(cf_download_worker *w, const cf_download_file *f, cf_error *e);
 CF_NODISCARD cf_err cf_download_check_stop(const cf_download *d, cf_error *e);

@@ -31,7 +31,8 @@ static bool goes_on(const cf_extent *const x, const cf_run_of_frames *const run,
     return strcmp(x->pack, run->pack) == 0 && x->pack_offset + c->stored_done == run->pack_offset + run->stored_bytes;
 }
 
-bool cf_run_next(const cf_extent *const extents, const size_t total, cf_run_cursor *const c, cf_run_of_frames *const ret)
+bool cf_run_next(const cf_extent *const extents, const size_t total, cf_run_cursor *const c,
+                 cf_run_of_frames *const ret)
 {
     if (c->extent == total)
         return false;
@@ -59,14 +60,16 @@ static cf_err frames_check(const char *const name, const cf_extent *const x, cf_
     const uint64_t expected = (x->file_bytes + CF_FRAME_BYTES - 1) / CF_FRAME_BYTES;
     uint64_t sum = 0;
 
-    CF_ENSURE(x->frame_total == expected, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu has %u frames, its length needs %llu", name,
+    CF_ENSURE(x->frame_total == expected, e, CF_ERR_DAMAGE,
+              "file '%s': the extent at %llu has %u frames, its length needs %llu", name,
               (unsigned long long)x->file_offset, x->frame_total, (unsigned long long)expected);
     for (uint32_t i = 0; i < x->frame_total; i++) {
         CF_ENSURE(x->frame_bytes[i] > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu has an empty frame", name,
                   (unsigned long long)x->file_offset);
         sum += x->frame_bytes[i];
     }
-    CF_ENSURE(sum == x->stored_bytes, e, CF_ERR_DAMAGE, "file '%s': the frames of the extent at %llu have %llu bytes, the extent %llu", name,
+    CF_ENSURE(sum == x->stored_bytes, e, CF_ERR_DAMAGE,
+              "file '%s': the frames of the extent at %llu have %llu bytes, the extent %llu", name,
               (unsigned long long)x->file_offset, (unsigned long long)sum, (unsigned long long)x->stored_bytes);
     return CF_OK;
 }
@@ -80,14 +83,16 @@ cf_err cf_extents_check(const cf_download_item *const item, cf_error *const e)
         const unsigned long long at = x->file_offset;
 
         CF_ENSURE(x->file_bytes > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu is empty", item->name, at);
-        CF_ENSURE(x->stored_bytes > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu has no stored bytes", item->name, at);
-        CF_ENSURE(x->stored_bytes <= UINT64_MAX - x->pack_offset, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu leaves its pack", item->name,
-                  at);
-        CF_ENSURE(x->file_offset >= end, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu begins before %llu, the end of the one before",
-                  item->name, at, (unsigned long long)end);
-        CF_ENSURE(x->file_offset <= item->size_bytes && x->file_bytes <= item->size_bytes - x->file_offset, e, CF_ERR_DAMAGE,
-                  "file '%s': the extent at %llu of %llu bytes leaves the file of %llu", item->name, at, (unsigned long long)x->file_bytes,
-                  (unsigned long long)item->size_bytes);
+        CF_ENSURE(x->stored_bytes > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu has no stored bytes",
+                  item->name, at);
+        CF_ENSURE(x->stored_bytes <= UINT64_MAX - x->pack_offset, e, CF_ERR_DAMAGE,
+                  "file '%s': the extent at %llu leaves its pack", item->name, at);
+        CF_ENSURE(x->file_offset >= end, e, CF_ERR_DAMAGE,
+                  "file '%s': the extent at %llu begins before %llu, the end of the one before", item->name, at,
+                  (unsigned long long)end);
+        CF_ENSURE(x->file_offset <= item->size_bytes && x->file_bytes <= item->size_bytes - x->file_offset, e,
+                  CF_ERR_DAMAGE, "file '%s': the extent at %llu of %llu bytes leaves the file of %llu", item->name, at,
+                  (unsigned long long)x->file_bytes, (unsigned long long)item->size_bytes);
         if (x->frame_bytes != NULL)
             CF_TRY(frames_check(item->name, x, e));
         end = x->file_offset + x->file_bytes;
@@ -95,7 +100,8 @@ cf_err cf_extents_check(const cf_download_item *const item, cf_error *const e)
     return CF_OK;
 }
 
-cf_err cf_download_plan(const uint64_t memory_bytes, const uint32_t jobs, uint32_t *const ret_workers, cf_error *const e)
+cf_err cf_download_plan(const uint64_t memory_bytes, const uint32_t jobs, uint32_t *const ret_workers,
+                        cf_error *const e)
 {
     enum { CONNECTIONS_MIN = 4 };
     cf_memory_plan plan = {0}; /* made for its check only: one minimum, one message */

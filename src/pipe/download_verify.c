@@ -29,7 +29,8 @@ static cf_err length_check(const cf_download *const d, const cf_download_item *c
 }
 
 /* The MD5 covers all but the file's last bytes, and those are kept. */
-static cf_err md5_update(hashes *const h, const cf_download_item *const item, const uint64_t offset, const cf_slice s, cf_error *const e)
+static cf_err md5_update(hashes *const h, const cf_download_item *const item, const uint64_t offset, const cf_slice s,
+                         cf_error *const e)
 {
     const uint64_t end = item->size_bytes - MD5_TAIL_BYTES;
     const size_t before = offset >= end ? 0 : end - offset < s.len ? (size_t)(end - offset) : s.len;
@@ -39,7 +40,8 @@ static cf_err md5_update(hashes *const h, const cf_download_item *const item, co
     return cf_hash_update(&h->md5, cf_slice_of(s.ptr, before), e);
 }
 
-static cf_err read_back(cf_download_worker *const w, const cf_download_item *const item, hashes *const h, cf_error *const e)
+static cf_err read_back(cf_download_worker *const w, const cf_download_item *const item, hashes *const h,
+                        cf_error *const e)
 {
     cf_download *const d = w->d;
     const cf_fs *const fs = d->opts.fs;
@@ -71,24 +73,26 @@ static cf_err hashes_check(hashes *const h, const cf_download_item *const item, 
     CF_TRY(cf_hash_final(&h->sha256, found, e));
     cf_hex_render(cf_slice_of(item->sha256, CF_SHA256_LEN), expected_hex);
     cf_hex_render(cf_slice_of(found, CF_SHA256_LEN), found_hex);
-    CF_ENSURE(memcmp(found, item->sha256, CF_SHA256_LEN) == 0, e, CF_ERR_DAMAGE, "its SHA-256 is %s, the manifest says %s", found_hex,
-              expected_hex);
+    CF_ENSURE(memcmp(found, item->sha256, CF_SHA256_LEN) == 0, e, CF_ERR_DAMAGE,
+              "its SHA-256 is %s, the manifest says %s", found_hex, expected_hex);
     if (!item->ends_with_md5)
         return CF_OK;
     CF_TRY(cf_hash_final(&h->md5, found, e));
     cf_hex_render(cf_slice_of(h->tail, CF_MD5_LEN), expected_hex);
     cf_hex_render(cf_slice_of(found, CF_MD5_LEN), found_hex);
-    CF_ENSURE(memcmp(found, h->tail, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE, "its MD5 is %s, its last bytes say %s", found_hex, expected_hex);
+    CF_ENSURE(memcmp(found, h->tail, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE, "its MD5 is %s, its last bytes say %s",
+              found_hex, expected_hex);
     return CF_OK;
 }
 
 static cf_err content_check(cf_download_worker *const w, const cf_download_item *const item, cf_error *const e)
 {
-    CF_CLEANUP(hashes_deinit) hashes h = {0};
+    CF_CLEANUP(hashes_deinit)
+    hashes h = {0};
 
     CF_TRY(length_check(w->d, item, e));
-    CF_ENSURE(!item->ends_with_md5 || item->size_bytes >= MD5_TAIL_BYTES, e, CF_ERR_DAMAGE, "its %llu bytes cannot end with an MD5",
-              (unsigned long long)item->size_bytes);
+    CF_ENSURE(!item->ends_with_md5 || item->size_bytes >= MD5_TAIL_BYTES, e, CF_ERR_DAMAGE,
+              "its %llu bytes cannot end with an MD5", (unsigned long long)item->size_bytes);
     CF_TRY(cf_hash_init(&h.sha256, CF_HASH_SHA256, e));
     if (item->ends_with_md5)
         CF_TRY(cf_hash_init(&h.md5, CF_HASH_MD5, e));

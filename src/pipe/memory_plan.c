@@ -11,11 +11,11 @@
 
 enum {
     MIB = 1024 * 1024,
-    SMALL_PLAN_MIB = 96,    /* below it, parts are as small as S3 allows */
-    PART_SMALL_MIB = 5,     /* S3's minimum: 10,000 of them are 48 GiB, a pack has at most 1 GiB of source */
+    SMALL_PLAN_MIB = 96, /* below it, parts are as small as S3 allows */
+    PART_SMALL_MIB = 5,  /* S3's minimum: 10,000 of them are 48 GiB, a pack has at most 1 GiB of source */
     PART_MIB = 8,
     PARTS_MIN = 3,
-    PARTS_MAX = 16,         /* 16 of 8 MiB in flight fill 10 Gbit/s at 100 ms */
+    PARTS_MAX = 16, /* 16 of 8 MiB in flight fill 10 Gbit/s at 100 ms */
     LANES_MAX = 8,
     WORKERS_MAX = 64,
     FRAMES_PER_WORKER = 2,
@@ -37,7 +37,8 @@ uint64_t cf_memory_plan_bytes(const cf_memory_plan *const p)
            (uint64_t)p->frame_buffers * CF_MEMORY_FRAME_BYTES;
 }
 
-cf_err cf_memory_plan_make(const uint64_t memory_bytes, const uint32_t jobs, cf_memory_plan *const ret, cf_error *const e)
+cf_err cf_memory_plan_make(const uint64_t memory_bytes, const uint32_t jobs, cf_memory_plan *const ret,
+                           cf_error *const e)
 {
     const uint64_t total = memory_bytes != 0 ? memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB * MIB;
     const uint64_t cores = jobs != 0 ? jobs : cf_cores();
@@ -45,7 +46,8 @@ cf_err cf_memory_plan_make(const uint64_t memory_bytes, const uint32_t jobs, cf_
     CF_ENSURE(total >= (uint64_t)CF_MEMORY_MIN_MIB * MIB, e, CF_ERR_USAGE,
               "memory of %llu MiB is too little, %d MiB is the least\nHINT: give --memory 128M or leave it out",
               (unsigned long long)(total / MIB), CF_MEMORY_MIN_MIB);
-    cf_memory_plan p = {.part_bytes = (total < (uint64_t)SMALL_PLAN_MIB * MIB ? PART_SMALL_MIB : PART_MIB) * (uint64_t)MIB};
+    cf_memory_plan p = {.part_bytes =
+                            (total < (uint64_t)SMALL_PLAN_MIB * MIB ? PART_SMALL_MIB : PART_MIB) * (uint64_t)MIB};
     p.parts_in_flight = (uint32_t)min_u64(max_u64(total / 4 / p.part_bytes, PARTS_MIN), PARTS_MAX);
     p.lanes = (uint32_t)min_u64(p.parts_in_flight, LANES_MAX);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the figures of a memory plan stand for. cf_memory_plan_make() is declared in pipe/upload.h; this is for the pipelines and tests.
+ * What the figures of a memory plan stand for. cf_memory_plan_make() is declared in pipe/upload.h; this is for the
+ * pipelines and tests.
  */
 #ifndef SRC_PIPE_MEMORY_PLAN_H
 #define SRC_PIPE_MEMORY_PLAN_H
@@ -8,10 +9,11 @@
 #include "pipe/upload.h"
 
 enum {
-    CF_BLOCK_BYTES = CF_FRAME_BYTES + CF_FRAME_BYTES / 256 + 64,            /* ZSTD_COMPRESSBOUND of a frame */
-    CF_MEMORY_FRAME_BYTES = CF_BLOCK_BYTES + 4096,                          /* mapped in pages */
-    CF_MEMORY_WORKER_BYTES = CF_MEMORY_FRAME_BYTES + 2 * 1024 * 1024,       /* spare block, zstd context of level 3: measured 1.3 MiB */
-    CF_MEMORY_REST_BYTES = 28 * 1024 * 1024,                                /* program, libraries, threads, items, manifest */
+    CF_BLOCK_BYTES = CF_FRAME_BYTES + CF_FRAME_BYTES / 256 + 64, /* ZSTD_COMPRESSBOUND of a frame */
+    CF_MEMORY_FRAME_BYTES = CF_BLOCK_BYTES + 4096,               /* mapped in pages */
+    CF_MEMORY_WORKER_BYTES =
+        CF_MEMORY_FRAME_BYTES + 2 * 1024 * 1024, /* spare block, zstd context of level 3: measured 1.3 MiB */
+    CF_MEMORY_REST_BYTES = 28 * 1024 * 1024,     /* program, libraries, threads, items, manifest */
 };
 
 /* Everything the plan allows, the rest included; never more than what it was made from. */

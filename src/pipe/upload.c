@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload pipeline, the caller's side: making and ending it, handing in, handing out. The stages are upload_<stage>.c; upload_inner.h is
- * the map.
+ * Upload pipeline, the caller's side: making and ending it, handing in, handing out. The stages are upload_<stage>.c;
+ * upload_inner.h is the map.
  */
 #include "pipe/upload.h"
 
@@ -23,12 +23,12 @@ static cf_err opts_check(const cf_upload_opts *const o, cf_error *const e)
 
     CF_ENSURE(m->frame_buffers >= 1, e, CF_ERR_USAGE, "the memory plan has no frame buffer");
     CF_ENSURE(m->workers >= 1, e, CF_ERR_USAGE, "the memory plan has no worker");
-    CF_ENSURE(m->lanes >= CF_UPLOAD_LANES_MIN, e, CF_ERR_USAGE, "the memory plan has %u lanes, at least %d are needed", m->lanes,
-              CF_UPLOAD_LANES_MIN);
-    CF_ENSURE(m->parts_in_flight >= m->lanes, e, CF_ERR_USAGE, "the memory plan has %u part buffers for %u lanes", m->parts_in_flight,
-              m->lanes);
-    CF_ENSURE(o->level >= 0 && o->level <= CF_UPLOAD_LEVEL_MAX, e, CF_ERR_USAGE, "compression level %d is not in 1..%d", o->level,
-              CF_UPLOAD_LEVEL_MAX);
+    CF_ENSURE(m->lanes >= CF_UPLOAD_LANES_MIN, e, CF_ERR_USAGE, "the memory plan has %u lanes, at least %d are needed",
+              m->lanes, CF_UPLOAD_LANES_MIN);
+    CF_ENSURE(m->parts_in_flight >= m->lanes, e, CF_ERR_USAGE, "the memory plan has %u part buffers for %u lanes",
+              m->parts_in_flight, m->lanes);
+    CF_ENSURE(o->level >= 0 && o->level <= CF_UPLOAD_LEVEL_MAX, e, CF_ERR_USAGE, "compression level %d is not in 1..%d",
+              o->level, CF_UPLOAD_LEVEL_MAX);
     return CF_OK;
 }
 
@@ -65,22 +65,24 @@ static cf_err threads_start(cf_upload *const u, cf_error *const e)
 {
     const cf_memory_plan *const m = &u->opts.memory;
     const stage_row rows[] = {
-        {cf_upload_run_reader, 1},          {cf_upload_run_hash, 1}, {cf_upload_run_worker, m->workers},
-        {cf_upload_run_packer, 1},          {cf_upload_run_lane, m->lanes},
+        {cf_upload_run_reader, 1}, {cf_upload_run_hash, 1},        {cf_upload_run_worker, m->workers},
+        {cf_upload_run_packer, 1}, {cf_upload_run_lane, m->lanes},
     };
 
     u->threads = cf_alloc(3 + (size_t)m->workers + m->lanes, sizeof(*u->threads));
     CF_ENSURE(u->threads != NULL, e, CF_ERR_NO_MEMORY, "allocate threads");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         for (uint32_t n = 0; n < rows[i].threads; n++, u->threads_total++)
-            CF_ENSURE(pthread_create(&u->threads[u->threads_total], NULL, rows[i].run, u) == 0, e, CF_ERR_NO_MEMORY, "start thread %u",
-                      u->threads_total + 1);
+            CF_ENSURE(pthread_create(&u->threads[u->threads_total], NULL, rows[i].run, u) == 0, e, CF_ERR_NO_MEMORY,
+                      "start thread %u", u->threads_total + 1);
     return CF_OK;
 }
 
-cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_limits *const limits, cf_upload **const ret, cf_error *const e)
+cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_limits *const limits,
+                             cf_upload **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
+    CF_CLEANUP(cf_upload_freep)
+    cf_upload *u = NULL;
 
     CF_TRY(opts_check(opts, e));
     CF_NEW(u, e);
@@ -201,7 +203,8 @@ static cf_err deliver(cf_upload *const u, const delivery *const d, cf_error *con
 static cf_err deliver_until(cf_upload *const u, const waiting_for what, cf_error *const e)
 {
     for (;;) {
-        CF_CLEANUP(delivery_deinit) delivery d = {0};
+        CF_CLEANUP(delivery_deinit)
+        delivery d = {0};
         cf_error own = {0};
 
         CF_TRY(delivery_take(u, what, &d, e));
@@ -219,14 +222,16 @@ static cf_err item_check(const cf_upload_item *const item, cf_error *const e)
 {
     if (item->how == CF_UPLOAD_READY)
         return CF_OK;
-    CF_ENSURE(item->read_bytes <= item->size_bytes, e, CF_ERR_SOURCE, "file '%s' is to be read for %llu bytes, more than its %llu", item->name,
+    CF_ENSURE(item->read_bytes <= item->size_bytes, e, CF_ERR_SOURCE,
+              "file '%s' is to be read for %llu bytes, more than its %llu", item->name,
               (unsigned long long)item->read_bytes, (unsigned long long)item->size_bytes);
     return CF_OK;
 }
 
 cf_err cf_upload_add(cf_upload *const u, const cf_upload_item *const item, cf_error *const e)
 {
-    CF_CLEANUP(cf_upload_file_freep) cf_upload_file *f = NULL;
+    CF_CLEANUP(cf_upload_file_freep)
+    cf_upload_file *f = NULL;
 
     CF_TRY(item_check(item, e));
     CF_TRY(cf_upload_file_new(item, &f, e));

@@ -2,8 +2,9 @@
  *
  * What the pipeline knows of one item: its extents as they grow.
  *
- * Extents that were sent WHOLE have a list of frames; all lists are one array, which moves while it grows, so extents get their pointers
- * only when the file is sealed. A part is one frame, which its extent describes fully: it has no list.
+ * Extents that were sent WHOLE have a list of frames; all lists are one array, which moves while it grows, so extents
+ * get their pointers only when the file is sealed. A part is one frame, which its extent describes fully: it has no
+ * list.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
@@ -23,12 +24,12 @@ static cf_err grow(void **const items, const size_t total, size_t *const cap, co
 }
 
 /* The same for a typed array, without a cast between pointers to pointers. */
-#define GROW(array, total, cap, e)                                            \
-    __extension__({                                                           \
-        void *moved_ = (array);                                               \
-        const cf_err grown_ = grow(&moved_, (total), &(cap), sizeof(*(array)), (e)); \
-        (array) = moved_;                                                     \
-        grown_;                                                               \
+#define GROW(array, total, cap, e)                                                                                     \
+    __extension__({                                                                                                    \
+        void *moved_ = (array);                                                                                        \
+        const cf_err grown_ = grow(&moved_, (total), &(cap), sizeof(*(array)), (e));                                   \
+        (array) = moved_;                                                                                              \
+        grown_;                                                                                                        \
     })
 
 cf_err cf_upload_file_new(const cf_upload_item *const item, cf_upload_file **const ret, cf_error *const e)
@@ -82,8 +83,8 @@ static cf_extent *extent_to_grow(const cf_upload_file *const f, const char *cons
     return x->pack == key && x->pack_offset + x->stored_bytes == pack_offset ? x : NULL;
 }
 
-cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const piece, const char *const pack_key, const uint64_t pack_offset,
-                              cf_error *const e)
+cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const piece, const char *const pack_key,
+                              const uint64_t pack_offset, cf_error *const e)
 {
     const bool whole = f->item.how == CF_UPLOAD_WHOLE;
     const char *key = NULL;
@@ -97,7 +98,8 @@ cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const pie
     cf_extent *x = extent_to_grow(f, key, pack_offset);
     if (x == NULL) {
         x = &f->extents[f->extent_total++];
-        *x = (cf_extent){.pack = key, .pack_offset = pack_offset, .file_offset = piece->file_offset, .has_sha256 = !whole};
+        *x = (cf_extent){
+            .pack = key, .pack_offset = pack_offset, .file_offset = piece->file_offset, .has_sha256 = !whole};
         memcpy(x->sha256, piece->sha256, sizeof(x->sha256));
     }
     x->stored_bytes += piece->block->len;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hash: SHA-256 and MD5 of whole files, so one thread, in order. Runs before the workers, because they give the block away.
+ * Hash: SHA-256 and MD5 of whole files, so one thread, in order. Runs before the workers, because they give the block
+ * away.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/hash.h"
@@ -43,7 +44,8 @@ static void tail_keep(hasher *const h, const cf_slice s)
 }
 
 /* MD5 covers all but the last 16 of read_bytes. */
-static cf_err md5_update(hasher *const h, const cf_upload_item *const item, const uint64_t offset, const cf_slice s, cf_error *const e)
+static cf_err md5_update(hasher *const h, const cf_upload_item *const item, const uint64_t offset, const cf_slice s,
+                         cf_error *const e)
 {
     const uint64_t end = item->read_bytes < MD5_TAIL_BYTES ? 0 : item->read_bytes - MD5_TAIL_BYTES;
     const uint64_t left = offset < end ? end - offset : 0;
@@ -130,7 +132,8 @@ static void piece_done(cf_upload *const u)
 void *cf_upload_run_hash(void *const upload)
 {
     cf_upload *const u = upload;
-    CF_CLEANUP(hasher_deinit) hasher h = {0};
+    CF_CLEANUP(hasher_deinit)
+    hasher h = {0};
     cf_error e = {0};
 
     for (const cf_piece *p = piece_take(u); p != NULL; p = piece_take(u)) {

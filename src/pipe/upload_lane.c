@@ -82,14 +82,15 @@ static cf_err pack_send(cf_upload *const u, cf_upload_pack *const pack, cf_error
 {
     const cf_store_ops *const ops = u->opts.store->ops;
     char key[CF_KEY_LEN_MAX + 1];
-    CF_CLEANUP(sending_deinit) sending s = {.ops = ops};
+    CF_CLEANUP(sending_deinit)
+    sending s = {.ops = ops};
     cf_stored stored = {0};
     uint64_t sent_bytes = 0;
     bool ended = false;
 
     const int len = snprintf(key, sizeof(key), "%s%s", u->opts.runs_prefix, pack->key);
-    CF_ENSURE(len > 0 && (size_t)len < sizeof(key), e, CF_ERR_TOO_LARGE, "key '%s%s' has more than %d bytes", u->opts.runs_prefix, pack->key,
-              CF_KEY_LEN_MAX);
+    CF_ENSURE(len > 0 && (size_t)len < sizeof(key), e, CF_ERR_TOO_LARGE, "key '%s%s' has more than %d bytes",
+              u->opts.runs_prefix, pack->key, CF_KEY_LEN_MAX);
     CF_TRY(ops->put_open(u->opts.store, key, &(cf_put_opts){.create_only = true}, &s.put, e));
     for (cf_block *b = block_take(u, pack, &ended); b != NULL; b = block_take(u, pack, &ended)) {
         CF_TRY(cf_upload_check_stop(u, e));

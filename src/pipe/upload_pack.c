@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packer: one thread that takes pieces in order, decides which pack a frame goes to, and so knows every offset before a byte is sent.
+ * Packer: one thread that takes pieces in order, decides which pack a frame goes to, and so knows every offset before a
+ * byte is sent.
  *
- * Packs end: own ones with their file; the shared one when a file ends and it has CF_SHARED_CUT_BYTES of source, when CF_PACK_SOURCE_MAX of
- * others' source went by since it was begun (so that its lane and its line do not wait for days), and at finish; each before CF_PACK_SOURCE_MAX.
+ * Packs end: own ones with their file; the shared one when a file ends and it has CF_SHARED_CUT_BYTES of source, when
+ * CF_PACK_SOURCE_MAX of others' source went by since it was begun (so that its lane and its line do not wait for days),
+ * and at finish; each before CF_PACK_SOURCE_MAX.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
@@ -20,7 +22,8 @@ static void pack_close(cf_upload *const u, cf_upload_pack **const open)
 
 static cf_err pack_open(cf_upload *const u, const char *const hint, cf_upload_pack **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_upload_pack_freep) cf_upload_pack *p = NULL;
+    CF_CLEANUP(cf_upload_pack_freep)
+    cf_upload_pack *p = NULL;
     char key[CF_KEY_LEN_MAX + 1] = "";
 
     CF_NEW(p, e);

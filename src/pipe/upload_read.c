@@ -49,14 +49,15 @@ static void piece_put(cf_upload *const u, const cf_piece *const piece)
     cf_upload_wake(u, CF_STAGE_HASH);
 }
 
-static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const item, const uint64_t offset, const size_t len,
-                         cf_block *const block, cf_error *const e)
+static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const item, const uint64_t offset,
+                         const size_t len, cf_block *const block, cf_error *const e)
 {
     size_t got = 0;
 
-    CF_TRY_AS(u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, e), e, "file '%s'", item->name);
-    CF_ENSURE(got == len, e, CF_ERR_SOURCE, "file '%s' ended at %llu of %llu bytes", item->name, (unsigned long long)(offset + got),
-              (unsigned long long)item->read_bytes);
+    CF_TRY_AS(u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, e), e, "file '%s'",
+              item->name);
+    CF_ENSURE(got == len, e, CF_ERR_SOURCE, "file '%s' ended at %llu of %llu bytes", item->name,
+              (unsigned long long)(offset + got), (unsigned long long)item->read_bytes);
     block->len = len;
     return CF_OK;
 }
@@ -73,7 +74,8 @@ static cf_err file_read(cf_upload *const u, cf_upload_file *const f, cf_error *c
     do {
         const uint64_t left = total - offset;
         const uint32_t len = left < CF_FRAME_BYTES ? (uint32_t)left : CF_FRAME_BYTES;
-        cf_piece piece = {.file = f, .file_offset = offset, .source_bytes = len, .first = offset == 0, .last = len == left};
+        cf_piece piece = {
+            .file = f, .file_offset = offset, .source_bytes = len, .first = offset == 0, .last = len == left};
 
         CF_TRY(cf_upload_check_stop(u, e));
         if (!room_take(u, len > 0, &piece.block))

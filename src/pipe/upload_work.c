@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Workers: find out what a piece is, and compress what is new. Each has a zstd context and one spare block: it compresses from the piece's
- * block into the spare and swaps them, so that it never waits for memory.
+ * Workers: find out what a piece is, and compress what is new. Each has a zstd context and one spare block: it
+ * compresses from the piece's block into the spare and swaps them, so that it never waits for memory.
  *
  * A frame that does not shrink needs no second try: zstd writes its blocks raw, which is as fast to read as a copy.
  */
@@ -27,7 +27,8 @@ static cf_err zstd_set(ZSTD_CCtx *const zstd, const ZSTD_cParameter parameter, c
 {
     const size_t rc = ZSTD_CCtx_setParameter(zstd, parameter, value);
 
-    CF_ENSURE(!ZSTD_isError(rc), e, CF_ERR_USAGE, "set zstd parameter %d to %d: %s", (int)parameter, value, ZSTD_getErrorName(rc));
+    CF_ENSURE(!ZSTD_isError(rc), e, CF_ERR_USAGE, "set zstd parameter %d to %d: %s", (int)parameter, value,
+              ZSTD_getErrorName(rc));
     return CF_OK;
 }
 
@@ -71,8 +72,8 @@ static cf_err piece_compress(worker *const w, cf_piece *const p, cf_error *const
     /* Knows the length, so the frame says it. */
     const size_t len = ZSTD_compress2(w->zstd, w->spare->data, CF_BLOCK_BYTES, raw->data, p->source_bytes);
 
-    CF_ENSURE(!ZSTD_isError(len), e, CF_ERR_NO_MEMORY, "compress %u bytes of '%s': %s", p->source_bytes, p->file->item.name,
-              ZSTD_getErrorName(len));
+    CF_ENSURE(!ZSTD_isError(len), e, CF_ERR_NO_MEMORY, "compress %u bytes of '%s': %s", p->source_bytes,
+              p->file->item.name, ZSTD_getErrorName(len));
     p->block = w->spare;
     p->block->len = len;
     w->spare = raw;
@@ -113,7 +114,8 @@ static void piece_done(cf_upload *const u, cf_piece *const p)
 void *cf_upload_run_worker(void *const upload)
 {
     cf_upload *const u = upload;
-    CF_CLEANUP(worker_deinit) worker w = {0};
+    CF_CLEANUP(worker_deinit)
+    worker w = {0};
     cf_error e = {0};
     cf_err err = worker_init(&w, u, &e);
 

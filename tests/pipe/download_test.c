@@ -2,86 +2,10 @@
  *
  * Download pipeline: what the upload pipeline stored comes back byte for byte, and nothing else ever passes.
  */
-#include "tests/pipe/kit.h"
+#include "tests/pipe/trip.h"
 
 #include <malloc.h>
 #include <sys/stat.h>
-
-#include "pipe/download_inner.h"
-
-/* ---- a file that was uploaded, and its way back ---- */
-
-typedef struct trip {
-    kit_run run;
-    uint8_t *bytes;
-    size_t len;      /* read_bytes */
-    uint64_t size;
-    cf_download_item item; /* ready to use, but for fd */
-    size_t done_total;
-    cf_err done_err;       /* of the last one */
-    size_t fail_done_at;   /* 1..: the callback answers CF_ERR_FENCED */
-    uint32_t jobs;
-    uint64_t memory_bytes;
-} trip;
-
-/* bytes with room for an MD5 behind them. */
-static void trip_init(trip *t, size_t len, uint64_t hole, kit_fill fill, cf_upload_how how, bool md5)
-{
-    *t = (trip){.len = len, .size = len + hole, .jobs = 3};
-    t->bytes = calloc(1, len + 8);
-    kit_run_init(&t->run);
-    kit_fill_bytes(t->bytes, len, fill, 11);
-    if (md5)
-        assert_int_equal(cf_md5(cf_slice_of(t->bytes, len - 16), t->bytes + len - 16, NULL), CF_OK);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(t->bytes, len);
-    const cf_upload_item item = {.name = "db/file", .how = how, .fd = fd, .read_bytes = len, .size_bytes = t->size, .own_pack = true,
-                                 .pack_hint = "x"};
-    t->run.level = 1;
-    assert_int_equal(kit_upload(&t->run, &item, 1, NULL), CF_OK);
-    const kit_result *const r = &t->run.results[0];
-    t->item = (cf_download_item){.token = t, .name = "db/file", .fd = -1, .size_bytes = t->size, .extents = r->extents,
-                                 .extent_total = r->extent_total, .ends_with_md5 = md5};
-    memcpy(t->item.sha256, r->sha256, 32);
-}
-
-static void trip_deinit(trip *t)
-{
-    kit_run_deinit(&t->run);
-    free(t->bytes);
-}
-
-static cf_err on_done(void *impl, const cf_download_result *r, cf_error *e)
-{
-    trip *const t = impl;
-    t->done_total++;
-    t->done_err = r->err;
-    CF_ENSURE(t->done_total != t->fail_done_at, e, CF_ERR_FENCED, "the test's callback fails");
-    return CF_OK;
-}
-
-static cf_download_opts opts_of(trip *t)
-{
-    return (cf_download_opts){.store = t->run.store, .fs = &t->run.fs.fs, .world = &t->run.world.world, .runs_prefix = KIT_RUNS,
-                              .memory_bytes = t->memory_bytes, .jobs = t->jobs, .on_done = on_done, .impl = t};
-}
-
-static cf_err download(trip *t, const cf_download_item *items, size_t total, cf_error *e)
-{
-    const cf_download_opts opts = opts_of(t);
-    CF_CLEANUP(cf_download_freep) cf_download *d = NULL;
-    CF_TRY(cf_download_new(&opts, &d, e));
-    for (size_t i = 0; i < total; i++)
-        CF_TRY(cf_download_add(d, &items[i], e));
-    return cf_download_finish(d, e);
-}
-
-/* One item into a fresh file; its descriptor is the caller's. */
-static cf_err download_one(trip *t, int *ret_fd, cf_error *e)
-{
-    *ret_fd = kit_file(NULL, 0);
-    t->item.fd = *ret_fd;
-    return download(t, &t->item, 1, e);
-}
 
 static void assert_content(int fd, const uint8_t *bytes, size_t len, uint64_t size)
 {
@@ -135,7 +59,8 @@ static void test_round_trips(void **state)
         for (uint32_t jobs = 1; jobs <= 8; jobs += 7) {
             trip t;
             cf_error e = {0};
-            CF_CLEANUP(cf_fd_closep) int fd = -1;
+            CF_CLEANUP(cf_fd_closep)
+            int fd = -1;
             trip_init(&t, row->len, row->hole, row->fill, row->how, row->md5);
             t.jobs = jobs;
             if (download_one(&t, &fd, &e) != CF_OK)
@@ -154,7 +79,8 @@ static void test_no_frame_list(void **state)
 {
     (void)state;
     trip t;
-    CF_CLEANUP(cf_fd_closep) int fd = -1;
+    CF_CLEANUP(cf_fd_closep)
+    int fd = -1;
     trip_init(&t, 21 * KIT_MIB, 0, KIT_RANDOM, CF_UPLOAD_WHOLE, false);
     cf_extent x = t.item.extents[0];
     x.frame_bytes = NULL;
@@ -172,11 +98,32 @@ static void test_runs(void **state)
     enum { M = KIT_MIB };
     const uint32_t frames[] = {4 * M, 4 * M, 4 * M, 4 * M, 4 * M, 1};
     const cf_extent extents[] = {
-        {.pack = "a", .pack_offset = 100, .stored_bytes = 20 * M + 1, .file_bytes = 20 * M + 1, .frame_bytes = frames, .frame_total = 6},
-        {.pack = "a", .pack_offset = 20 * M + 101, .stored_bytes = 10, .file_offset = 24 * M, .file_bytes = 4 * M}, /* adjacent */
-        {.pack = "a", .pack_offset = 20 * M + 111, .stored_bytes = 10, .file_offset = 28 * M, .file_bytes = 4 * M}, /* adjacent */
-        {.pack = "a", .pack_offset = 20 * M + 131, .stored_bytes = 10, .file_offset = 32 * M, .file_bytes = 4 * M}, /* a gap */
-        {.pack = "b", .pack_offset = 20 * M + 141, .stored_bytes = 17 * M, .file_offset = 36 * M, .file_bytes = 40 * M}, /* long */
+        {.pack = "a",
+         .pack_offset = 100,
+         .stored_bytes = 20 * M + 1,
+         .file_bytes = 20 * M + 1,
+         .frame_bytes = frames,
+         .frame_total = 6},
+        {.pack = "a",
+         .pack_offset = 20 * M + 101,
+         .stored_bytes = 10,
+         .file_offset = 24 * M,
+         .file_bytes = 4 * M}, /* adjacent */
+        {.pack = "a",
+         .pack_offset = 20 * M + 111,
+         .stored_bytes = 10,
+         .file_offset = 28 * M,
+         .file_bytes = 4 * M}, /* adjacent */
+        {.pack = "a",
+         .pack_offset = 20 * M + 131,
+         .stored_bytes = 10,
+         .file_offset = 32 * M,
+         .file_bytes = 4 * M}, /* a gap */
+        {.pack = "b",
+         .pack_offset = 20 * M + 141,
+         .stored_bytes = 17 * M,
+         .file_offset = 36 * M,
+         .file_bytes = 40 * M}, /* long */
     };
     const struct {
         uint64_t offset, stored;
@@ -206,23 +153,38 @@ static void test_extents_refused(void **state)
         const char *title, *message;
         cf_extent extents[2];
     } rows[] = {
-        {"empty", "file 'f': the extent at 0 is empty", {{.pack = "p", .stored_bytes = 1}, {.pack = "p", .stored_bytes = 1, .file_offset = 50, .file_bytes = 1}}},
+        {"empty",
+         "file 'f': the extent at 0 is empty",
+         {{.pack = "p", .stored_bytes = 1}, {.pack = "p", .stored_bytes = 1, .file_offset = 50, .file_bytes = 1}}},
         {"nothing stored", "file 'f': the extent at 0 has no stored bytes", {{.pack = "p", .file_bytes = 1}}},
-        {"leaves the pack", "file 'f': the extent at 0 leaves its pack", {{.pack = "p", .pack_offset = UINT64_MAX, .stored_bytes = 1, .file_bytes = 1}}},
-        {"overlap", "file 'f': the extent at 9 begins before 10, the end of the one before",
-         {{.pack = "p", .stored_bytes = 1, .file_bytes = 10}, {.pack = "p", .stored_bytes = 1, .file_offset = 9, .file_bytes = 1}}},
-        {"leaves the file", "file 'f': the extent at 99 of 2 bytes leaves the file of 100", {{.pack = "p", .stored_bytes = 1, .file_offset = 99, .file_bytes = 2}}},
-        {"begins behind the file", "file 'f': the extent at 101 of 1 bytes leaves the file of 100", {{.pack = "p", .stored_bytes = 1, .file_offset = 101, .file_bytes = 1}}},
-        {"too many frames", "file 'f': the extent at 0 has 2 frames, its length needs 1",
+        {"leaves the pack",
+         "file 'f': the extent at 0 leaves its pack",
+         {{.pack = "p", .pack_offset = UINT64_MAX, .stored_bytes = 1, .file_bytes = 1}}},
+        {"overlap",
+         "file 'f': the extent at 9 begins before 10, the end of the one before",
+         {{.pack = "p", .stored_bytes = 1, .file_bytes = 10},
+          {.pack = "p", .stored_bytes = 1, .file_offset = 9, .file_bytes = 1}}},
+        {"leaves the file",
+         "file 'f': the extent at 99 of 2 bytes leaves the file of 100",
+         {{.pack = "p", .stored_bytes = 1, .file_offset = 99, .file_bytes = 2}}},
+        {"begins behind the file",
+         "file 'f': the extent at 101 of 1 bytes leaves the file of 100",
+         {{.pack = "p", .stored_bytes = 1, .file_offset = 101, .file_bytes = 1}}},
+        {"too many frames",
+         "file 'f': the extent at 0 has 2 frames, its length needs 1",
          {{.pack = "p", .stored_bytes = 10, .file_bytes = 10, .frame_bytes = two, .frame_total = 2}}},
-        {"sum", "file 'f': the frames of the extent at 0 have 5 bytes, the extent 10",
+        {"sum",
+         "file 'f': the frames of the extent at 0 have 5 bytes, the extent 10",
          {{.pack = "p", .stored_bytes = 10, .file_bytes = 10, .frame_bytes = two, .frame_total = 1}}},
-        {"an empty frame", "file 'f': the extent at 0 has an empty frame",
+        {"an empty frame",
+         "file 'f': the extent at 0 has an empty frame",
          {{.pack = "p", .stored_bytes = 10, .file_bytes = 10, .frame_bytes = zero + 1, .frame_total = 1}}},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cf_error e = {0};
-        const cf_download_item item = {.name = "f", .size_bytes = 100, .extents = rows[i].extents,
+        const cf_download_item item = {.name = "f",
+                                       .size_bytes = 100,
+                                       .extents = rows[i].extents,
                                        .extent_total = rows[i].extents[1].pack != NULL ? 2 : 1};
         assert_int_equal(cf_extents_check(&item, &e), CF_ERR_DAMAGE);
         assert_string_equal(e.message, rows[i].message);
@@ -265,7 +227,8 @@ static void pack_harm(trip *t, harm h)
 {
     const char *const key = KIT_RUNS "run1/0000000000-pack-x.zst";
     cf_store *const s = t->run.store;
-    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf b = {0};
     cf_buf_init(&b, 1 << 28);
     assert_int_equal(s->ops->get(s, key, 0, 0, kit_sink, &b, NULL), CF_OK);
     assert_int_equal(s->ops->delete_many(s, &key, 1, NULL), CF_OK);
@@ -288,7 +251,8 @@ static void test_damage(void **state)
         print_message("  %s\n", row->title);
         trip t;
         cf_error e = {0};
-        CF_CLEANUP(cf_fd_closep) int fd = -1;
+        CF_CLEANUP(cf_fd_closep)
+        int fd = -1;
         trip_init(&t, 9 * KIT_MIB, 8, KIT_TEXT, CF_UPLOAD_WHOLE, false);
         cf_extent x = t.item.extents[0];
         x.frame_bytes = NULL;
@@ -318,7 +282,8 @@ static void test_md5_of_too_few_bytes(void **state)
     (void)state;
     trip t;
     cf_error e = {0};
-    CF_CLEANUP(cf_fd_closep) int fd = -1;
+    CF_CLEANUP(cf_fd_closep)
+    int fd = -1;
     trip_init(&t, 15, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
     t.item.ends_with_md5 = true;
     assert_int_equal(download_one(&t, &fd, &e), CF_ERR_DAMAGE);
@@ -334,10 +299,12 @@ static void foreign_put(trip *t, int window_log, cf_extent *ret)
     const size_t cap = ZSTD_compressBound(t->len);
     uint8_t *const frame = malloc(cap);
     assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, window_log)));
-    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 0))); /* so that it is not cut to the content */
+    assert_false(
+        ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 0))); /* so that it is not cut to the content */
     const size_t len = ZSTD_compress2(z, frame, cap, t->bytes, t->len);
     assert_false(ZSTD_isError(len));
-    assert_int_equal(t->run.store->ops->put(t->run.store, KIT_RUNS "other.zst", cf_slice_of(frame, len), NULL, NULL, NULL), CF_OK);
+    assert_int_equal(
+        t->run.store->ops->put(t->run.store, KIT_RUNS "other.zst", cf_slice_of(frame, len), NULL, NULL, NULL), CF_OK);
     *ret = (cf_extent){.pack = "other.zst", .stored_bytes = len, .file_bytes = t->len};
     free(frame);
     (void)ZSTD_freeCCtx(z);
@@ -355,7 +322,8 @@ static void test_large_frames(void **state)
         trip t;
         cf_error e = {0};
         cf_extent x;
-        CF_CLEANUP(cf_fd_closep) int fd = -1;
+        CF_CLEANUP(cf_fd_closep)
+        int fd = -1;
         print_message("  %s\n", rows[i].title);
         trip_init(&t, 70 * KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
         foreign_put(&t, rows[i].window_log, &x);
@@ -375,8 +343,8 @@ static void test_verify_only(void **state)
     (void)state;
     const struct {
         const char *title;
-        size_t flip;  /* SIZE_MAX: none */
-        int longer;   /* bytes more on disk */
+        size_t flip; /* SIZE_MAX: none */
+        int longer;  /* bytes more on disk */
         cf_err expected;
     } rows[] = {
         {"the same", SIZE_MAX, 0, CF_OK},
@@ -390,7 +358,8 @@ static void test_verify_only(void **state)
         trip_init(&t, 5 * KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, true);
         if (rows[i].flip != SIZE_MAX)
             t.bytes[rows[i].flip] ^= 1;
-        CF_CLEANUP(cf_fd_closep) int fd = kit_file(t.bytes, (size_t)((int)t.len + rows[i].longer));
+        CF_CLEANUP(cf_fd_closep)
+        int fd = kit_file(t.bytes, (size_t)((int)t.len + rows[i].longer));
         t.item.fd = fd;
         t.item.verify_only = true;
         atomic_store(&t.run.faults.ops_left, 1); /* the store is not asked */
@@ -467,7 +436,8 @@ static void test_memory_is_bounded(void **state)
         peak p = {0};
         /* One large file; 10,000 small ones. */
         trip_init(&t, n == 0 ? 200 * KIT_MIB : 8192, 0, KIT_RANDOM, CF_UPLOAD_WHOLE, false);
-        CF_CLEANUP(cf_fd_closep) int fd = kit_file(NULL, 0);
+        CF_CLEANUP(cf_fd_closep)
+        int fd = kit_file(NULL, 0);
         x = t.item.extents[0];
         t.item.fd = fd;
         t.jobs = 16;
@@ -476,7 +446,8 @@ static void test_memory_is_bounded(void **state)
         for (size_t i = 0; i < totals[n]; i++)
             items[i] = t.item;
         p.start = heap_bytes();
-        cf_store_memory_set_hooks(t.run.store, &(cf_store_memory_hooks){.before = peak_look, .after = peak_look, .impl = &p});
+        cf_store_memory_set_hooks(t.run.store,
+                                  &(cf_store_memory_hooks){.before = peak_look, .after = peak_look, .impl = &p});
         assert_int_equal(download(&t, items, totals[n], NULL), CF_OK);
         print_message("  %zu files: %.1f MiB at most\n", totals[n], (double)p.most / KIT_MIB);
         assert_true(p.most > 0);
@@ -487,125 +458,14 @@ static void test_memory_is_bounded(void **state)
     }
 }
 
-/* ---- whatever fails ends it ---- */
-
-typedef enum where { AT_STORE, AT_READ, AT_WRITE, AT_SYNC, AT_TRUNCATE, AT_STOP } where;
-
-static atomic_int *counter_of(trip *t, where w)
-{
-    atomic_int *const counters[] = {
-        [AT_STORE] = &t->run.faults.ops_left, [AT_READ] = &t->run.fs.reads_left,         [AT_WRITE] = &t->run.fs.writes_left,
-        [AT_SYNC] = &t->run.fs.syncs_left,    [AT_TRUNCATE] = &t->run.fs.truncates_left, [AT_STOP] = &t->run.world.looks_left,
-    };
-    return counters[w];
-}
-
-static void test_nth_fails(void **state)
-{
-    (void)state;
-    const struct {
-        const char *title;
-        where where;
-        cf_err expected;
-    } rows[] = {
-        {"nth get fails", AT_STORE, CF_ERR_SERVER}, {"nth read fails", AT_READ, CF_ERR_IO},
-        {"nth write: no space", AT_WRITE, CF_ERR_NO_SPACE}, {"nth sync fails", AT_SYNC, CF_ERR_IO},
-        {"nth truncate: no space", AT_TRUNCATE, CF_ERR_NO_SPACE}, {"stop at the nth look", AT_STOP, CF_ERR_INTERRUPTED},
-    };
-    trip t;
-    cf_download_item items[4];
-    trip_init(&t, 37 * KIT_MIB, 0, KIT_RANDOM, CF_UPLOAD_WHOLE, false);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int n = 1;
-        print_message("  %s\n", rows[i].title);
-        for (cf_err err = rows[i].expected; err != CF_OK; n += rows[i].where < AT_SYNC || rows[i].where == AT_STOP ? 1 + n / 3 : 1) {
-            cf_error e = {0};
-            for (size_t k = 0; k < 4; k++) {
-                items[k] = t.item;
-                items[k].fd = kit_file(NULL, 0);
-            }
-            atomic_store(counter_of(&t, rows[i].where), n);
-            err = download(&t, items, 4, &e);
-            atomic_store(counter_of(&t, rows[i].where), rows[i].where == AT_STOP ? -1 : 0);
-            if (err != CF_OK) {
-                assert_int_equal(err, rows[i].expected);
-                if (rows[i].where != AT_STOP)
-                    assert_memory_equal(e.message, "file 'db/file': ", 16);
-            }
-            for (size_t k = 0; k < 4; k++)
-                (void)close(items[k].fd);
-        }
-        assert_true(n > 4);
-    }
-    trip_deinit(&t);
-}
-
-static void test_nth_allocation_fails(void **state)
-{
-    (void)state;
-    trip t;
-    cf_err err = CF_ERR_NO_MEMORY;
-    unsigned long n = 1;
-    trip_init(&t, KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
-    for (; err != CF_OK; n++) {
-        CF_CLEANUP(cf_fd_closep) int fd = -1;
-        cf_alloc_fail_at(n);
-        err = download_one(&t, &fd, NULL);
-        cf_alloc_fail_at(0);
-        if (err != CF_OK)
-            assert_int_equal(err, CF_ERR_NO_MEMORY);
-    }
-    assert_true(n > 8);
-    trip_deinit(&t);
-}
-
-static void test_callback_fails(void **state)
-{
-    (void)state;
-    trip t;
-    cf_error e = {0};
-    cf_download_item items[8];
-    trip_init(&t, 8192, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(NULL, 0);
-    t.item.fd = fd;
-    for (size_t i = 0; i < 8; i++)
-        items[i] = t.item;
-    t.fail_done_at = 3;
-    assert_int_equal(download(&t, items, 8, &e), CF_ERR_FENCED);
-    assert_string_equal(e.message, "the test's callback fails");
-    assert_int_equal(t.done_total, 3);
-    trip_deinit(&t);
-}
-
-static void test_too_little_memory(void **state)
-{
-    (void)state;
-    trip t;
-    cf_error e = {0};
-    trip_init(&t, 1, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
-    t.memory_bytes = 63 * (uint64_t)KIT_MIB;
-    assert_int_equal(download(&t, NULL, 0, &e), CF_ERR_USAGE);
-    assert_memory_equal(e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: ", 58);
-    trip_deinit(&t);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_no_frame_list),
-        cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_extents_refused),
-        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_md5_of_too_few_bytes),
-        cmocka_unit_test(test_large_frames),
-        cmocka_unit_test(test_verify_only),
-        cmocka_unit_test(test_many_files),
-        cmocka_unit_test(test_memory_is_bounded),
-        cmocka_unit_test(test_nth_fails),
-        cmocka_unit_test(test_nth_allocation_fails),
-        cmocka_unit_test(test_callback_fails),
-        cmocka_unit_test(test_too_little_memory),
+        cmocka_unit_test(test_round_trips),  cmocka_unit_test(test_no_frame_list),
+        cmocka_unit_test(test_runs),         cmocka_unit_test(test_extents_refused),
+        cmocka_unit_test(test_damage),       cmocka_unit_test(test_md5_of_too_few_bytes),
+        cmocka_unit_test(test_large_frames), cmocka_unit_test(test_verify_only),
+        cmocka_unit_test(test_many_files),   cmocka_unit_test(test_memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

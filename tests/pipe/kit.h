@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the tests of both pipelines share: sources made from a seed, a world that stops on order, a filesystem that fails on order, and a
- * run whose results are kept so that they can be looked at, or downloaded again.
+ * What the tests of both pipelines share: sources made from a seed, a world that stops on order, a filesystem that
+ * fails on order, and a run whose results are kept so that they can be looked at, or downloaded again.
  */
 #ifndef TESTS_PIPE_KIT_H
 #define TESTS_PIPE_KIT_H
@@ -27,7 +27,7 @@
 #include "store/memory.h"
 
 #define KIT_UNUSED __attribute__((unused))
-#define KIT_RUNS "nodes/n/runs/"
+#define KIT_RUNS   "nodes/n/runs/"
 
 enum { KIT_FRAME = CF_FRAME_BYTES, KIT_MIB = 1024 * 1024 };
 
@@ -42,7 +42,9 @@ KIT_UNUSED static void kit_fill_bytes(uint8_t *to, size_t len, kit_fill fill, ui
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        const uint64_t v = fill == KIT_TEXT ? 0x2020202020202020ull | (x & 0x0303000003000003ull) : fill == KIT_RANDOM ? x : 0;
+        const uint64_t v = fill == KIT_TEXT     ? 0x2020202020202020ull | (x & 0x0303000003000003ull)
+                           : fill == KIT_RANDOM ? x
+                                                : 0;
         memcpy(to + i, &v, len - i < 8 ? len - i : 8);
     }
 }
@@ -160,7 +162,8 @@ typedef struct kit_faults {
 KIT_UNUSED static cf_err kit_before(void *impl, cf_store_op op, const char *key, cf_error *e)
 {
     kit_faults *const f = impl;
-    CF_ENSURE(!kit_hit(&f->ops_left), e, CF_ERR_SERVER, "%s '%s': the test wants it to fail", cf_store_op_name(op), key);
+    CF_ENSURE(!kit_hit(&f->ops_left), e, CF_ERR_SERVER, "%s '%s': the test wants it to fail", cf_store_op_name(op),
+              key);
     return CF_OK;
 }
 
@@ -238,8 +241,12 @@ static cf_err kit_on_result(void *impl, const cf_upload_result *r, cf_error *e)
         assert_non_null(run->results);
     }
     kit_result *const k = &run->results[run->result_total++];
-    *k = (kit_result){.token = r->item->token, .md5_ok = r->md5_ok, .size_bytes = r->item->size_bytes,
-                      .read_bytes = r->read_bytes, .new_bytes = r->new_bytes, .extent_total = r->extent_total};
+    *k = (kit_result){.token = r->item->token,
+                      .md5_ok = r->md5_ok,
+                      .size_bytes = r->item->size_bytes,
+                      .read_bytes = r->read_bytes,
+                      .new_bytes = r->new_bytes,
+                      .extent_total = r->extent_total};
     memcpy(k->sha256, r->sha256, sizeof(k->sha256));
     memcpy(k->head, r->head, sizeof(k->head));
     memcpy(k->tail, r->tail, sizeof(k->tail));
@@ -263,7 +270,8 @@ static cf_err kit_on_pack(void *impl, const cf_pack_line *pack, cf_error *e)
 
 KIT_UNUSED static void kit_run_init(kit_run *r)
 {
-    *r = (kit_run){.plan = {.frame_buffers = 4, .workers = 2, .lanes = 3, .part_bytes = 5 * KIT_MIB, .parts_in_flight = 3}};
+    *r = (kit_run){
+        .plan = {.frame_buffers = 4, .workers = 2, .lanes = 3, .part_bytes = 5 * KIT_MIB, .parts_in_flight = 3}};
     kit_world_init(&r->world);
     kit_fs_init(&r->fs);
     assert_int_equal(cf_store_memory_new(cf_world_real(), &r->store, NULL), CF_OK);
@@ -287,20 +295,66 @@ KIT_UNUSED static void kit_run_deinit(kit_run *r)
 
 KIT_UNUSED static cf_upload_opts kit_upload_opts(kit_run *r)
 {
-    return (cf_upload_opts){.store = r->store, .fs = &r->fs.fs, .world = &r->world.world, .memory = r->plan, .level = r->level,
-                            .runs_prefix = KIT_RUNS, .next_pack = kit_next_pack, .on_result = kit_on_result,
-                            .on_pack = kit_on_pack, .impl = r};
+    return (cf_upload_opts){.store = r->store,
+                            .fs = &r->fs.fs,
+                            .world = &r->world.world,
+                            .memory = r->plan,
+                            .level = r->level,
+                            .runs_prefix = KIT_RUNS,
+                            .next_pack = kit_next_pack,
+                            .on_result = kit_on_result,
+                            .on_pack = kit_on_pack,
+                            .impl = r};
 }
 
 KIT_UNUSED static cf_err kit_upload(kit_run *r, const cf_upload_item *items, size_t total, cf_error *e)
 {
     const cf_upload_opts opts = kit_upload_opts(r);
-    CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
+    CF_CLEANUP(cf_upload_freep)
+    cf_upload *u = NULL;
     r->run++;
     CF_TRY(cf_upload_new_limited(&opts, &r->limits, &u, e));
     for (size_t i = 0; i < total; i++)
         CF_TRY(cf_upload_add(u, &items[i], e));
     return cf_upload_finish(u, e);
+}
+
+/* ---- many items at once ---- */
+
+typedef struct kit_mix {
+    uint8_t *bytes;
+    size_t lens[24];
+    int fds[24];
+    cf_upload_item items[24];
+} kit_mix;
+
+/* Own packs, shared ones, parts, empty and ready items, so that the shared pack is open while others come and go. */
+KIT_UNUSED static void kit_mix_init(kit_mix *m)
+{
+    static const size_t lens[] = {100, 5 * KIT_MIB, 0, 9 * KIT_MIB + 3, 1000, KIT_FRAME};
+    m->bytes = calloc(1, 10 * KIT_MIB);
+    kit_fill_bytes(m->bytes, 10 * KIT_MIB, KIT_TEXT, 99);
+    for (size_t i = 0; i < 24; i++) {
+        m->lens[i] = lens[i % 6];
+        m->fds[i] = kit_file(m->bytes, m->lens[i]);
+        m->items[i] = (cf_upload_item){.token = &m->items[i],
+                                       .name = "mixed",
+                                       .how = i % 5 == 4   ? CF_UPLOAD_READY
+                                              : i % 3 == 2 ? CF_UPLOAD_PARTS
+                                                           : CF_UPLOAD_WHOLE,
+                                       .fd = m->fds[i],
+                                       .read_bytes = m->lens[i],
+                                       .size_bytes = m->lens[i] + i * 10,
+                                       .own_pack = i % 4 == 1,
+                                       .pack_hint = "own"};
+    }
+}
+
+KIT_UNUSED static void kit_mix_deinit(kit_mix *m)
+{
+    for (size_t i = 0; i < 24; i++)
+        (void)close(m->fds[i]);
+    free(m->bytes);
 }
 
 /* ---- looking at what came of it ---- */
@@ -312,7 +366,8 @@ static cf_err kit_sink(void *impl, cf_slice s, cf_error *e)
 
 static void kit_extent_decode(cf_store *store, const cf_extent *x, uint8_t *content)
 {
-    CF_CLEANUP(cf_buf_deinit) cf_buf raw = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf raw = {0};
     char key[CF_KEY_LEN_MAX + 1];
     cf_buf_init(&raw, 1 << 30);
     (void)snprintf(key, sizeof(key), KIT_RUNS "%s", x->pack);

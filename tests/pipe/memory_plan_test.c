@@ -13,8 +13,11 @@ typedef struct plan_row {
     uint32_t downloaders;
 } plan_row;
 
-#define PLAN(f, w, l, part_mib, parts) \
-    {.frame_buffers = (f), .workers = (w), .lanes = (l), .part_bytes = (part_mib) * 1024ull * 1024, .parts_in_flight = (parts)}
+#define PLAN(f, w, l, part_mib, parts)                                                                                 \
+    {                                                                                                                  \
+        .frame_buffers = (f), .workers = (w), .lanes = (l), .part_bytes = (part_mib)*1024ull * 1024,                   \
+        .parts_in_flight = (parts)                                                                                     \
+    }
 
 static const plan_row rows[] = {
     {"the least, one core", 64, 1, PLAN(3, 1, 3, 5, 3), 1},
@@ -76,7 +79,8 @@ static void test_refused(void **state)
     cf_memory_plan p = {.lanes = 77};
     cf_error e = {0};
     assert_int_equal(cf_memory_plan_make((uint64_t)CF_MEMORY_MIN_MIB * KIT_MIB - 1, 0, &p, &e), CF_ERR_USAGE);
-    assert_string_equal(e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: give --memory 128M or leave it out");
+    assert_string_equal(
+        e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: give --memory 128M or leave it out");
     assert_int_equal(p.lanes, 77);
 }
 
@@ -100,7 +104,7 @@ static void test_zstd_context_fits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),     cmocka_unit_test(test_every_size),        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_rows),    cmocka_unit_test(test_every_size),        cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_zstd_context_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload pipeline over a store in memory: what goes in can be decoded again, in order, whatever the pool's size; and whatever fails ends it.
+ * Upload pipeline over a store in memory: what goes in can be decoded again, in order, whatever the pool's size; and
+ * whatever fails ends it.
  */
 #include "tests/pipe/kit.h"
 
@@ -10,13 +11,13 @@
 
 typedef struct trip {
     const char *title;
-    size_t len;        /* read_bytes */
-    size_t hole;       /* size_bytes - read_bytes */
+    size_t len;  /* read_bytes */
+    size_t hole; /* size_bytes - read_bytes */
     kit_fill fill;
     cf_upload_how how;
     bool own;
-    size_t extents;    /* expected */
-    size_t packs;      /* expected */
+    size_t extents; /* expected */
+    size_t packs;   /* expected */
 } trip;
 
 static const trip trips[] = {
@@ -52,9 +53,16 @@ static void test_round_trips(void **state)
         cf_error e = {0};
         kit_run_init(&r);
         kit_fill_bytes(bytes, t->len, t->fill, (uint32_t)i + 1);
-        CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, t->len);
-        const cf_upload_item item = {.token = &r, .name = t->title, .how = t->how, .fd = fd, .read_bytes = t->len,
-                                     .size_bytes = t->len + t->hole, .own_pack = t->own, .pack_hint = "chunk"};
+        CF_CLEANUP(cf_fd_closep)
+        int fd = kit_file(bytes, t->len);
+        const cf_upload_item item = {.token = &r,
+                                     .name = t->title,
+                                     .how = t->how,
+                                     .fd = fd,
+                                     .read_bytes = t->len,
+                                     .size_bytes = t->len + t->hole,
+                                     .own_pack = t->own,
+                                     .pack_hint = "chunk"};
         if (kit_upload(&r, &item, 1, &e) != CF_OK)
             fail_msg("%s: %s", t->title, e.message);
         assert_int_equal(r.result_total, 1);
@@ -64,7 +72,8 @@ static void test_round_trips(void **state)
         assert_int_equal(r.pack_total, t->packs);
         assert_int_equal(kit_object_total(r.store), t->packs);
         if (t->packs == 1) {
-            const char *const expected = t->own && t->how == CF_UPLOAD_WHOLE ? "run1/0000000000-pack-chunk.zst" : "run1/0000000000-pack-small.zst";
+            const char *const expected = t->own && t->how == CF_UPLOAD_WHOLE ? "run1/0000000000-pack-chunk.zst"
+                                                                             : "run1/0000000000-pack-small.zst";
             assert_string_equal(r.pack_keys[0], expected);
         }
         if (t->len >= 256) {
@@ -82,7 +91,7 @@ static void test_round_trips(void **state)
 typedef struct parts_row {
     const char *title;
     size_t len_before, len_now;
-    size_t change_at;  /* this byte is another now; SIZE_MAX: none */
+    size_t change_at; /* this byte is another now; SIZE_MAX: none */
     uint64_t new_bytes;
     size_t packs;
 } parts_row;
@@ -106,8 +115,12 @@ static void test_parts(void **state)
         kit_run r;
         kit_run_init(&r);
         kit_fill_bytes(bytes, 16 * KIT_MIB, KIT_TEXT, 7);
-        CF_CLEANUP(cf_fd_closep) int before = kit_file(bytes, t->len_before);
-        cf_upload_item item = {.name = "writer", .how = CF_UPLOAD_PARTS, .fd = before, .read_bytes = t->len_before,
+        CF_CLEANUP(cf_fd_closep)
+        int before = kit_file(bytes, t->len_before);
+        cf_upload_item item = {.name = "writer",
+                               .how = CF_UPLOAD_PARTS,
+                               .fd = before,
+                               .read_bytes = t->len_before,
                                .size_bytes = 16 * KIT_MIB};
         assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
         kit_result first = r.results[0];
@@ -115,7 +128,8 @@ static void test_parts(void **state)
 
         if (t->change_at != SIZE_MAX)
             bytes[t->change_at] ^= 1;
-        CF_CLEANUP(cf_fd_closep) int now = kit_file(bytes, t->len_now);
+        CF_CLEANUP(cf_fd_closep)
+        int now = kit_file(bytes, t->len_now);
         item.fd = now;
         item.read_bytes = t->len_now;
         item.prior = first.extents;
@@ -138,8 +152,10 @@ static void test_prior_without_sha(void **state)
     kit_run r;
     kit_run_init(&r);
     kit_fill_bytes(bytes, KIT_MIB, KIT_TEXT, 7);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, KIT_MIB);
-    cf_upload_item item = {.name = "writer", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = KIT_MIB, .size_bytes = KIT_MIB};
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file(bytes, KIT_MIB);
+    cf_upload_item item = {
+        .name = "writer", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = KIT_MIB, .size_bytes = KIT_MIB};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     kit_result first = r.results[0];
     r.result_total = r.pack_total = 0;
@@ -157,8 +173,8 @@ static void test_prior_without_sha(void **state)
 
 typedef struct md5_row {
     const char *title;
-    size_t len;   /* before the MD5 */
-    size_t flip;  /* byte to change afterwards; SIZE_MAX: none */
+    size_t len;  /* before the MD5 */
+    size_t flip; /* byte to change afterwards; SIZE_MAX: none */
     bool ok;
 } md5_row;
 
@@ -186,9 +202,15 @@ static void test_md5(void **state)
         assert_int_equal(cf_md5(cf_slice_of(bytes, t->len), bytes + t->len, NULL), CF_OK);
         if (t->flip != SIZE_MAX)
             bytes[t->flip] ^= 0x10;
-        CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, t->len + 16);
-        const cf_upload_item item = {.name = t->title, .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = t->len + 16,
-                                     .size_bytes = t->len + 4096, .own_pack = true, .ends_with_md5 = true};
+        CF_CLEANUP(cf_fd_closep)
+        int fd = kit_file(bytes, t->len + 16);
+        const cf_upload_item item = {.name = t->title,
+                                     .how = CF_UPLOAD_WHOLE,
+                                     .fd = fd,
+                                     .read_bytes = t->len + 16,
+                                     .size_bytes = t->len + 4096,
+                                     .own_pack = true,
+                                     .ends_with_md5 = true};
         assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
         assert_int_equal(r.results[0].md5_ok, t->ok);
         kit_check(r.store, &r.results[0], bytes, t->len + 16);
@@ -202,8 +224,10 @@ static void test_md5_of_too_few_bytes(void **state)
     (void)state;
     kit_run r;
     kit_run_init(&r);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"short", 5);
-    const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5, .ends_with_md5 = true};
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file((const uint8_t *)"short", 5);
+    const cf_upload_item item = {
+        .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5, .ends_with_md5 = true};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     assert_false(r.results[0].md5_ok);
     kit_run_deinit(&r);
@@ -211,36 +235,7 @@ static void test_md5_of_too_few_bytes(void **state)
 
 /* ---- many items ---- */
 
-typedef struct mix {
-    uint8_t *bytes;
-    size_t lens[24];
-    int fds[24];
-    cf_upload_item items[24];
-} mix;
-
-/* Own packs, shared ones, parts, empty and ready items, so that the shared pack is open while others come and go. */
-static void mix_init(mix *m)
-{
-    static const size_t lens[] = {100, 5 * KIT_MIB, 0, 9 * KIT_MIB + 3, 1000, KIT_FRAME};
-    m->bytes = calloc(1, 10 * KIT_MIB);
-    kit_fill_bytes(m->bytes, 10 * KIT_MIB, KIT_TEXT, 99);
-    for (size_t i = 0; i < 24; i++) {
-        m->lens[i] = lens[i % 6];
-        m->fds[i] = kit_file(m->bytes, m->lens[i]);
-        m->items[i] = (cf_upload_item){.token = &m->items[i], .name = "mixed", .how = i % 5 == 4 ? CF_UPLOAD_READY : i % 3 == 2 ? CF_UPLOAD_PARTS : CF_UPLOAD_WHOLE,
-                                       .fd = m->fds[i], .read_bytes = m->lens[i], .size_bytes = m->lens[i] + i * 10,
-                                       .own_pack = i % 4 == 1, .pack_hint = "own"};
-    }
-}
-
-static void mix_deinit(mix *m)
-{
-    for (size_t i = 0; i < 24; i++)
-        (void)close(m->fds[i]);
-    free(m->bytes);
-}
-
-static void mix_check(const mix *m, const kit_run *r)
+static void mix_check(const kit_mix *m, const kit_run *r)
 {
     assert_int_equal(r->result_total, 24);
     for (size_t i = 0; i < 24; i++) {
@@ -256,23 +251,25 @@ static void mix_check(const mix *m, const kit_run *r)
 static void test_every_pool(void **state)
 {
     (void)state;
-    mix m;
-    mix_init(&m);
+    kit_mix m;
+    kit_mix_init(&m);
     for (uint32_t frames = 1; frames <= 6; frames++)
         for (uint32_t workers = 1; workers <= 3; workers++)
             for (uint32_t lanes = CF_UPLOAD_LANES_MIN; lanes <= 4; lanes += 2) {
                 kit_run r;
                 cf_error e = {0};
                 kit_run_init(&r);
-                r.plan = (cf_memory_plan){.frame_buffers = frames, .workers = workers, .lanes = lanes, .parts_in_flight = lanes};
-                r.limits = (cf_upload_limits){.pack_source_max = 8 * KIT_MIB, .shared_cut_bytes = (frames % 2) * 6 * KIT_MIB};
+                r.plan = (cf_memory_plan){
+                    .frame_buffers = frames, .workers = workers, .lanes = lanes, .parts_in_flight = lanes};
+                r.limits =
+                    (cf_upload_limits){.pack_source_max = 8 * KIT_MIB, .shared_cut_bytes = (frames % 2) * 6 * KIT_MIB};
                 r.level = 1;
                 if (kit_upload(&r, m.items, 24, &e) != CF_OK)
                     fail_msg("%u frames, %u workers, %u lanes: %s", frames, workers, lanes, e.message);
                 mix_check(&m, &r);
                 kit_run_deinit(&r);
             }
-    mix_deinit(&m);
+    kit_mix_deinit(&m);
 }
 
 static void test_packs_are_cut(void **state)
@@ -283,8 +280,14 @@ static void test_packs_are_cut(void **state)
     kit_run_init(&r);
     kit_fill_bytes(bytes, 30 * KIT_MIB, KIT_TEXT, 5);
     r.limits.pack_source_max = 12 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 30 * KIT_MIB);
-    const cf_upload_item item = {.name = "long", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 30 * KIT_MIB, .size_bytes = 30 * KIT_MIB, .own_pack = true};
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file(bytes, 30 * KIT_MIB);
+    const cf_upload_item item = {.name = "long",
+                                 .how = CF_UPLOAD_WHOLE,
+                                 .fd = fd,
+                                 .read_bytes = 30 * KIT_MIB,
+                                 .size_bytes = 30 * KIT_MIB,
+                                 .own_pack = true};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     assert_int_equal(r.pack_total, 3);
     assert_int_equal(r.results[0].extent_total, 3);
@@ -303,10 +306,12 @@ static void test_over_one_gib(void **state)
     kit_run r;
     kit_run_init(&r);
     r.level = 1;
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"x", 1);
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file((const uint8_t *)"x", 1);
     const uint64_t len = CF_PACK_SOURCE_MAX + 5;
     assert_int_equal(ftruncate(fd, (off_t)len), 0);
-    const cf_upload_item item = {.name = "long", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = len, .size_bytes = len, .own_pack = true};
+    const cf_upload_item item = {
+        .name = "long", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = len, .size_bytes = len, .own_pack = true};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     assert_int_equal(r.pack_total, 2);
     assert_int_equal(r.results[0].extent_total, 2);
@@ -324,9 +329,11 @@ static void test_shared_pack_is_cut(void **state)
     kit_run_init(&r);
     kit_fill_bytes(bytes, 3 * KIT_MIB, KIT_TEXT, 5);
     r.limits.shared_cut_bytes = 6 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 3 * KIT_MIB);
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file(bytes, 3 * KIT_MIB);
     for (size_t i = 0; i < 6; i++)
-        items[i] = (cf_upload_item){.name = "s", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 3 * KIT_MIB, .size_bytes = 3 * KIT_MIB};
+        items[i] = (cf_upload_item){
+            .name = "s", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 3 * KIT_MIB, .size_bytes = 3 * KIT_MIB};
     assert_int_equal(kit_upload(&r, items, 6, NULL), CF_OK);
     assert_int_equal(r.pack_total, 3);
     assert_string_equal(r.results[1].extents[0].pack, r.pack_keys[0]);
@@ -345,10 +352,17 @@ static void test_many_small(void **state)
     kit_run r;
     kit_run_init(&r);
     kit_fill_bytes(bytes, LEN, KIT_TEXT, 5);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, LEN);
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file(bytes, LEN);
     cf_upload_item *const items = calloc(TOTAL, sizeof(*items));
     for (size_t i = 0; i < TOTAL; i++)
-        items[i] = (cf_upload_item){.token = &items[i], .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = LEN, .size_bytes = LEN, .own_pack = true};
+        items[i] = (cf_upload_item){.token = &items[i],
+                                    .name = "t",
+                                    .how = CF_UPLOAD_WHOLE,
+                                    .fd = fd,
+                                    .read_bytes = LEN,
+                                    .size_bytes = LEN,
+                                    .own_pack = true};
     const uint64_t start_ms = cf_world_real()->mono_ms(NULL);
     if (kit_upload(&r, items, TOTAL, &e) != CF_OK)
         fail_msg("%s", e.message);
@@ -379,10 +393,12 @@ static void test_finish_then_more(void **state)
     kit_run_init(&r);
     const cf_upload_opts opts = kit_upload_opts(&r);
     cf_upload_counts counts = {0};
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file((const uint8_t *)"hello", 5);
     const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
     {
-        CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
+        CF_CLEANUP(cf_upload_freep)
+        cf_upload *u = NULL;
         assert_int_equal(cf_upload_new(&opts, &u, NULL), CF_OK);
         for (size_t i = 1; i <= 3; i++) {
             assert_int_equal(cf_upload_add(u, &item, NULL), CF_OK);
@@ -395,216 +411,6 @@ static void test_finish_then_more(void **state)
     assert_int_equal(counts.read_bytes, 15);
     assert_int_equal(counts.sent_source_bytes, 15);
     kit_run_deinit(&r);
-}
-
-/* ---- whatever fails ends it ---- */
-
-static void test_file_ends_early(void **state)
-{
-    (void)state;
-    uint8_t *const bytes = calloc(1, 9 * KIT_MIB);
-    kit_run r;
-    cf_error e = {0};
-    kit_run_init(&r);
-    r.fs.end_bytes = 5 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 9 * KIT_MIB);
-    const cf_upload_item item = {.name = "db/chunk", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 9 * KIT_MIB, .size_bytes = 9 * KIT_MIB, .own_pack = true};
-    assert_int_equal(kit_upload(&r, &item, 1, &e), CF_ERR_SOURCE);
-    assert_string_equal(e.message, "file 'db/chunk' ended at 5242880 of 9437184 bytes");
-    assert_int_equal(kit_object_total(r.store), 0);
-    kit_run_deinit(&r);
-    free(bytes);
-}
-
-static void test_nth_read_fails(void **state)
-{
-    (void)state;
-    mix m;
-    cf_err err = CF_ERR_IO;
-    int n = 1;
-    mix_init(&m);
-    for (; err != CF_OK; n++) {
-        kit_run r;
-        cf_error e = {0};
-        kit_run_init(&r);
-        r.level = 1;
-        atomic_store(&r.fs.reads_left, n);
-        err = kit_upload(&r, m.items, 24, &e);
-        if (err != CF_OK) {
-            assert_int_equal(err, CF_ERR_IO);
-            assert_string_equal(e.message, "file 'mixed': read: the test wants it to fail");
-        }
-        kit_run_deinit(&r);
-    }
-    assert_true(n > 20);
-    mix_deinit(&m);
-}
-
-static void test_nth_store_operation_fails(void **state)
-{
-    (void)state;
-    mix m;
-    cf_err err = CF_ERR_SERVER;
-    int n = 1;
-    mix_init(&m);
-    for (; err != CF_OK; n++) {
-        kit_run r;
-        cf_error e = {0};
-        kit_run_init(&r);
-        r.level = 1;
-        r.limits.shared_cut_bytes = 6 * KIT_MIB;
-        atomic_store(&r.faults.ops_left, n);
-        err = kit_upload(&r, m.items, 24, &e);
-        if (err != CF_OK) {
-            assert_int_equal(err, CF_ERR_SERVER);
-            assert_non_null(strstr(e.message, "the test wants it to fail"));
-            assert_memory_equal(e.message, "pack 'run1/", 11);
-        }
-        kit_run_deinit(&r);
-    }
-    assert_true(n > 20);
-    mix_deinit(&m);
-}
-
-static void test_nth_allocation_fails(void **state)
-{
-    (void)state;
-    mix m;
-    mix_init(&m);
-    cf_err err = CF_ERR_NO_MEMORY;
-    unsigned long n = 1;
-    for (; err != CF_OK; n++) {
-        kit_run r;
-        cf_error e = {0};
-        kit_run_init(&r);
-        const cf_upload_opts opts = kit_upload_opts(&r);
-        cf_upload *u = NULL;
-        cf_alloc_fail_at(n);
-        err = cf_upload_new(&opts, &u, &e);
-        for (size_t i = 0; i < 2 && err == CF_OK; i++)
-            err = cf_upload_add(u, &m.items[i], &e);
-        cf_upload_free(u);
-        cf_alloc_fail_at(0);
-        if (err != CF_OK)
-            assert_int_equal(err, CF_ERR_NO_MEMORY);
-        kit_run_deinit(&r);
-    }
-    assert_true(n > 8);
-    mix_deinit(&m);
-}
-
-static void test_nth_look_wants_to_stop(void **state)
-{
-    (void)state;
-    mix m;
-    cf_err err = CF_ERR_INTERRUPTED;
-    int n = 0;
-    mix_init(&m);
-    for (; err != CF_OK; n += 1 + n / 4) {
-        kit_run r;
-        cf_error e = {0};
-        kit_run_init(&r);
-        r.level = 1;
-        atomic_store(&r.world.looks_left, n);
-        err = kit_upload(&r, m.items, 24, &e);
-        if (err != CF_OK) {
-            assert_int_equal(err, CF_ERR_INTERRUPTED);
-            assert_non_null(strstr(e.message, "interrupted"));
-        }
-        kit_run_deinit(&r);
-    }
-    assert_true(n > 20);
-    mix_deinit(&m);
-}
-
-static void test_callbacks_fail(void **state)
-{
-    (void)state;
-    mix m;
-    mix_init(&m);
-    for (size_t n = 1; n <= 10; n++) {
-        kit_run r;
-        cf_error e = {0};
-        kit_run_init(&r);
-        r.level = 1;
-        r.limits.shared_cut_bytes = 6 * KIT_MIB;
-        if (n % 2 == 0)
-            r.fail_result_at = n;
-        else
-            r.fail_pack_at = n / 2 + 1;
-        assert_int_equal(kit_upload(&r, m.items, 24, &e), CF_ERR_FENCED);
-        kit_run_deinit(&r);
-    }
-    mix_deinit(&m);
-}
-
-static void test_error_stays(void **state)
-{
-    (void)state;
-    kit_run r;
-    cf_error e = {0};
-    kit_run_init(&r);
-    const cf_upload_opts opts = kit_upload_opts(&r);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
-    const cf_upload_item bad = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 6, .size_bytes = 6};
-    {
-        CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
-        assert_int_equal(cf_upload_new(&opts, &u, NULL), CF_OK);
-        assert_int_equal(cf_upload_add(u, &bad, NULL), CF_OK);
-        for (int i = 0; i < 2; i++) {
-            assert_int_equal(cf_upload_finish(u, &e), CF_ERR_SOURCE);
-            assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes");
-        }
-        assert_int_equal(cf_upload_add(u, &bad, &e), CF_ERR_SOURCE);
-        assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes");
-    }
-    kit_run_deinit(&r);
-}
-
-static void test_key_exists(void **state)
-{
-    (void)state;
-    kit_run r;
-    cf_error e = {0};
-    kit_run_init(&r);
-    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
-    const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
-    assert_int_equal(r.store->ops->put(r.store, KIT_RUNS "run1/0000000000-pack-small.zst", cf_slice_str("theirs"), NULL, NULL, NULL), CF_OK);
-    assert_int_equal(kit_upload(&r, &item, 1, &e), CF_ERR_EXISTS);
-    assert_memory_equal(e.message, "pack 'run1/0000000000-pack-small.zst': ", 39);
-    kit_run_deinit(&r);
-}
-
-typedef struct plan_row {
-    const char *title;
-    cf_memory_plan plan;
-    int level;
-    const char *message;
-} plan_row;
-
-static void test_refused(void **state)
-{
-    (void)state;
-    const plan_row rows[] = {
-        {"no frames", {.workers = 1, .lanes = 2, .parts_in_flight = 2}, 0, "the memory plan has no frame buffer"},
-        {"no workers", {.frame_buffers = 1, .lanes = 2, .parts_in_flight = 2}, 0, "the memory plan has no worker"},
-        {"one lane", {.frame_buffers = 1, .workers = 1, .lanes = 1, .parts_in_flight = 2}, 0, "the memory plan has 1 lanes, at least 2 are needed"},
-        {"more lanes than parts", {.frame_buffers = 1, .workers = 1, .lanes = 3, .parts_in_flight = 2}, 0, "the memory plan has 2 part buffers for 3 lanes"},
-        {"level", {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2}, 10, "compression level 10 is not in 1..9"},
-        {"level below", {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2}, -1, "compression level -1 is not in 1..9"},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        kit_run r;
-        cf_error e = {0};
-        cf_upload *u = NULL;
-        kit_run_init(&r);
-        r.plan = rows[i].plan;
-        r.level = rows[i].level;
-        const cf_upload_opts opts = kit_upload_opts(&r);
-        assert_int_equal(cf_upload_new(&opts, &u, &e), CF_ERR_USAGE);
-        assert_string_equal(e.message, rows[i].message);
-        kit_run_deinit(&r);
-    }
 }
 
 int main(void)
@@ -622,15 +428,6 @@ int main(void)
         cmocka_unit_test(test_many_small),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_finish_then_more),
-        cmocka_unit_test(test_file_ends_early),
-        cmocka_unit_test(test_nth_read_fails),
-        cmocka_unit_test(test_nth_store_operation_fails),
-        cmocka_unit_test(test_nth_allocation_fails),
-        cmocka_unit_test(test_nth_look_wants_to_stop),
-        cmocka_unit_test(test_callbacks_fail),
-        cmocka_unit_test(test_error_stays),
-        cmocka_unit_test(test_key_exists),
-        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
