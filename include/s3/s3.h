@@ -11,7 +11,17 @@
  * Threads   one s3_client may be used by any number of threads at once; each call borrows a connection
  *           from its pool and waits for one when all are busy.
  * Keys      UTF-8 without NUL, 1..S3_KEY_LEN_MAX bytes, sent exactly as given: no normalisation.
- * Retries   every call returns one final answer. Every attempt is signed anew.
+ * Retries   every call returns one final answer. Every attempt is signed anew. Full jitter, a token bucket for the whole
+ *           client (SDK standard mode 2.1), a deadline; SlowDown halves the number of requests at once, success lets it
+ *           grow back. Region, clock skew and expired credentials are corrected once a request.
+ * Redirects are never followed: a region that the answer names is signed for (an AWS host is built anew, a custom one
+ *           stays), any other Location is CF_ERR_REGION and told.
+ * Errors    of every call: CF_ERR_USAGE (a key that is empty or too long), CF_ERR_NETWORK, CF_ERR_TIMEOUT, CF_ERR_TLS,
+ *           CF_ERR_THROTTLED, CF_ERR_SERVER, CF_ERR_DENIED, CF_ERR_AUTH, CF_ERR_NO_BUCKET, CF_ERR_REGION, CF_ERR_SKEW,
+ *           CF_ERR_PROTOCOL (an answer that contradicts itself, is encoded or malformed), CF_ERR_REQUEST,
+ *           CF_ERR_UNSUPPORTED, CF_ERR_INTERRUPTED (the world stops), CF_ERR_NO_MEMORY. The story has operation, key,
+ *           endpoint, what the server said, tries, request id and a hint. Each call below adds its own.
+ * Source    https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
  */
 #ifndef S3_S3_H
 #define S3_S3_H
@@ -56,7 +66,8 @@ typedef struct s3_trace {
 /* Zero is the default for each field but bucket. All strings are copied. */
 typedef struct s3_client_opts {
     const char *bucket;
-    const char *endpoint;        /* NULL: AWS for the region. "http://host:port[/prefix]" or https */
+    const char *endpoint;        /* NULL: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, profile, else AWS for the region.
+                                    "http://host:port[/prefix]" or https; http only when it is written here */
     const char *region;          /* NULL: environment, profile, else us-east-1 */
     s3_addressing addressing;    /* auto: virtual for AWS; path for an endpoint that is an IP or localhost, or a bucket
                                     that is not DNS-safe (or has a dot on https); path for other endpoints too */
@@ -80,6 +91,8 @@ typedef struct s3_client_opts {
 
 typedef struct s3_client s3_client;
 
+/* Nothing is sent. CF_ERR_USAGE: an option out of its range, a bad endpoint, bucket or region; CF_ERR_CREDENTIALS and the
+ * other errors of reading profile files. */
 CF_NODISCARD cf_err s3_client_new(const s3_client_opts *opts, s3_client **ret_client, cf_error *e);
 void s3_client_free(s3_client *c); /* NULL is fine; no call may be under way */
 
@@ -109,13 +122,21 @@ typedef struct s3_put_result {
     bool settled;               /* the answer was lost and settled by HEAD */
 } s3_put_result;
 
-/* One object from memory, one PUT. body <= S3_PUT_BYTES_MAX, borrowed. opts, ret may be NULL. */
+/* One object from memory, one PUT. body <= S3_PUT_BYTES_MAX, borrowed. opts, ret may be NULL.
+ * create_only: CF_ERR_EXISTS; CF_ERR_UNKNOWN when answers were lost, HEAD finds nothing of ours at the key, and the write
+ * may still be under way (or the HEAD failed too). CF_ERR_CONFLICT: others kept writing the key. CF_ERR_TOO_LARGE. */
 CF_NODISCARD cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *opts,
                            s3_put_result *ret, cf_error *e);
 
 /* Upload of unknown length: one PUT when it fits one part, else multipart, parts sent in parallel while the
  * caller writes. write() copies into part buffers and waits for a free one. finish() or abort() ends and frees it
- * (finish also on failure, after aborting the upload at the server). One thread at a time per upload. */
+ * (finish also on failure, after aborting the upload at the server; also when the world is stopping, with one short
+ * try). One thread at a time per upload.
+ * Buffers   an open upload holds one from its first byte on, and one a part under way. A thread that writes more than
+ *           parts_in_flight_max uploads in turns waits for itself: do not.
+ * Size      the part size is fixed for an upload: at most part_bytes * 10,000, else CF_ERR_TOO_LARGE.
+ * Errors    write: that of the first part that failed. finish: CF_ERR_EXISTS (create_only, decided at the end),
+ *           CF_ERR_CONFLICT (all must be sent again), CF_ERR_UNKNOWN as s3_put(), also without create_only. */
 typedef struct s3_upload s3_upload;
 CF_NODISCARD cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts, s3_upload **ret, cf_error *e);
 CF_NODISCARD cf_err s3_upload_write(s3_upload *u, cf_slice bytes, cf_error *e);
@@ -123,7 +144,8 @@ CF_NODISCARD cf_err s3_upload_finish(s3_upload *u, s3_put_result *ret, cf_error 
 void s3_upload_abort(s3_upload *u); /* NULL is fine */
 const char *s3_upload_id(const s3_upload *u); /* multipart upload id, "" while there is none; borrowed */
 
-/* Bytes in order. Return an error to stop the transfer (it becomes the call's error, never retried). */
+/* Bytes in order. Return an error to stop the transfer (it becomes the call's error, never retried). A connection is
+ * held meanwhile: calling the same client from here can wait for ever when SlowDown has lowered the limit to one. */
 typedef cf_err (*s3_sink)(void *impl, cf_slice bytes, cf_error *e);
 
 typedef struct s3_range {
@@ -164,8 +186,10 @@ typedef struct s3_list_entry {
 typedef cf_err (*s3_list_fn)(void *impl, const s3_list_entry *entry, bool *ret_stop, cf_error *e);
 CF_NODISCARD cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn fn, void *impl, cf_error *e);
 
+/* A key that is not there is success. */
 CF_NODISCARD cf_err s3_delete(s3_client *c, const char *key, cf_error *e);
-/* Any number; sent in batches of S3_DELETE_TOTAL_MAX. One error a key that failed is summed up in e. */
+/* Any number; sent in batches of S3_DELETE_TOTAL_MAX, with Content-MD5. Keys that XML cannot carry, and those a batch
+ * could not delete for now, go one by one. What failed is summed up in e with the first key; the rest is deleted. */
 CF_NODISCARD cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total, cf_error *e);
 
 CF_NODISCARD cf_err s3_bucket_head(s3_client *c, cf_error *e);   /* CF_ERR_NO_BUCKET, CF_ERR_DENIED */

@@ -714,6 +714,27 @@ def virtual_host_addressing(b):
     assert [x["key"] for x in b.run("list", endpoint="http://localhost:%d" % b.server.port, options=["--addressing", "virtual"])["entries"]] == ["a b"]
 
 
+@case
+def every_allocation_fails_once(b):
+    b.start(page_size=2)
+    f = b.file("in", noise(1000))
+    for i in range(5):
+        b.run("put", "seed%d" % i, f)
+    total = 0
+    for args in (["put", "k", f, "create", "id=" + "b2" * 16], ["get", "seed1", b.path("out")], ["list"], ["delete-many", b.file("keys", b"x\0y\0")],
+                 ["upload", "up", f], ["uploads"]):
+        for nth in range(1, 400):
+            done = subprocess.run(b.command(*args, options=["--fail-alloc", str(nth)]), capture_output=True, timeout=60, env=b.env())
+            assert done.returncode == 0, (args, nth, done.returncode, done.stderr[-2000:])
+            err = json.loads(done.stdout)["err"]
+            if err == "CF_OK":
+                break
+            assert err == "CF_ERR_NO_MEMORY", (args, nth, json.loads(done.stdout))
+        assert err == "CF_OK" and nth > 5, (args, nth, err)
+        total += nth - 1
+    print("      %d allocations failed" % total)
+
+
 # -- aws-c-s3's response scripts, for the operations we have
 
 

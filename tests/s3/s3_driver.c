@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "s3/base/alloc.h"
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
 #include "s3/s3.h"
@@ -383,6 +384,8 @@ static void option_set(s3_client_opts *o, const char *name, const char *value)
         o->bucket = value;
     else if (strcmp(name, "--fast") == 0)
         sleep_divisor = number(value);
+    else if (strcmp(name, "--fail-alloc") == 0)
+        cf_alloc_fail_at((unsigned long)number(value)); /* the nth allocation from here on */
     else if (strcmp(name, "--addressing") == 0)
         o->addressing = strcmp(value, "path") == 0 ? S3_ADDRESSING_PATH : S3_ADDRESSING_VIRTUAL;
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
