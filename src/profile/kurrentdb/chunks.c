@@ -297,7 +297,7 @@ static cf_err last_check(cf_source *s, uint32_t expected, cf_error *e)
     if (expected < c->last || (expected == c->last && !on_boundary))
         return gap_refuse(s, expected, c->last, e);
     /* The incomplete chunk before the last is allowed only when the last is absent. */
-    if (c->total >= 2 && c->rows[c->total - 1].start == c->last &&
+    if (on_boundary && c->total >= 2 && c->rows[c->total - 1].start == c->last &&
         (c->rows[c->total - 2].flags & CF_KDB_ROW_COMPLETED) == 0)
         return cf_kdb_refuse_for_now(s, e,
                                      "chunk %u is not completed, but chunk %u is there: a copy would not start"
