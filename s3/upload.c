@@ -177,22 +177,48 @@ static cf_err part_submit(s3_upload *u, cf_error *e)
     return CF_OK;
 }
 
-cf_err s3_upload_write(s3_upload *u, cf_slice bytes, cf_error *e)
+static cf_err write_some(s3_upload *u, cf_slice bytes, size_t *ret_len, cf_error *e)
 {
     const size_t part_bytes = (size_t)u->c->part_bytes;
 
-    while (bytes.len > 0) {
-        CF_TRY(failure_get(u, e));
-        if (u->buffer_len == part_bytes)
-            CF_TRY(part_submit(u, e));
-        if (u->buffer == NULL)
-            CF_TRY(s3_pool_take(u->c->pool, &u->buffer, e));
-        const size_t room = part_bytes - u->buffer_len;
-        const size_t len = bytes.len < room ? bytes.len : room;
-        memcpy(u->buffer + u->buffer_len, bytes.ptr, len);
-        u->buffer_len += len;
-        u->size_bytes += len;
-        bytes = cf_slice_of(bytes.ptr + len, bytes.len - len);
+    CF_TRY(failure_get(u, e));
+    if (u->buffer_len == part_bytes)
+        CF_TRY(part_submit(u, e));
+    if (u->buffer == NULL)
+        CF_TRY(s3_pool_take(u->c->pool, &u->buffer, e));
+    const size_t room = part_bytes - u->buffer_len;
+    const size_t len = bytes.len < room ? bytes.len : room;
+    memcpy(u->buffer + u->buffer_len, bytes.ptr, len);
+    u->buffer_len += len;
+    u->size_bytes += len;
+    *ret_len = len;
+    return CF_OK;
+}
+
+/* An upload that once failed stays failed: finish() must not make an object of the bytes that got through. */
+static void failure_keep(s3_upload *u, cf_err err, const cf_error *failure)
+{
+    (void)pthread_mutex_lock(&u->lock);
+    if (u->failure.code == CF_OK) {
+        u->failure = *failure;
+        u->failure.code = err;
+    }
+    (void)pthread_mutex_unlock(&u->lock);
+}
+
+cf_err s3_upload_write(s3_upload *u, cf_slice bytes, cf_error *e)
+{
+    cf_error failure = {0};
+    size_t len = 0;
+
+    for (; bytes.len > 0; bytes = cf_slice_of(bytes.ptr + len, bytes.len - len)) {
+        const cf_err err = write_some(u, bytes, &len, &failure);
+        if (err != CF_OK) {
+            failure_keep(u, err, &failure);
+            if (e != NULL)
+                *e = failure;
+            return err;
+        }
     }
     return CF_OK;
 }
@@ -279,7 +305,7 @@ cf_err s3_upload_finish(s3_upload *upload, s3_put_result *ret, cf_error *e)
     s3_put_result result = {.size_bytes = u->size_bytes};
     cf_error failure = {0};
 
-    if (u->part_total == 0) {
+    if (u->part_total == 0 && failure_get(u, NULL) == CF_OK) {
         const s3_put_opts opts = {
             .create_only = u->multipart.create_only, .content_type = u->content_type, .id = u->id};
         return s3_put(u->c, u->key, cf_slice_of(u->buffer, u->buffer_len), &opts, ret, e);

@@ -548,6 +548,16 @@ def parts_that_fail(b):
 
 
 @case
+def finish_after_a_failed_write_writes_nothing(b):
+    big = b.file("big", noise(11 * MIB))
+    for op in ("CreateMultipartUpload", "UploadPart"):
+        b.start(rules=[{"match": {"op": op}, "action": {"status": 403, "code": "AccessDenied"}}])
+        b.run("upload", "k", big, "finish-anyway", err="CF_ERR_DENIED", says=op, options=["--part", str(5 * MIB)])
+        b.run("head", "k", err="CF_ERR_NOT_FOUND")
+        b.no_uploads()
+
+
+@case
 def stopped_in_the_middle(b):
     b.start(rules=[{"match": {"op": "UploadPart", "nth": 2}, "action": {"stall_ms": 60000}}])
     big = b.file("big", noise(30 * MIB))
