@@ -19,6 +19,12 @@ enum {
 /* Everything the plan allows, the rest included; never more than what it was made from. */
 uint64_t cf_memory_plan_bytes(const cf_memory_plan *p);
 
+/* The plan for another level than 3, whose zstd contexts are larger: fewer frames, then fewer workers.
+ * level 1..CF_UPLOAD_LEVEL_MAX. CF_ERR_USAGE when one worker and one frame do not fit. */
+CF_NODISCARD cf_err cf_memory_plan_fit_level(cf_memory_plan *p, int level, cf_error *e);
+/* Bytes of a worker at that level. */
+uint64_t cf_memory_worker_bytes(int level);
+
 /* Processors this process may run on, at least 1. */
 uint32_t cf_cores(void);
 

@@ -88,6 +88,7 @@ cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_l
     CF_NEW(u, e);
     u->opts = *opts;
     u->opts.level = opts->level != 0 ? opts->level : LEVEL_DEFAULT;
+    CF_TRY(cf_memory_plan_fit_level(&u->opts.memory, u->opts.level, e));
     u->limits.pack_source_max = limits->pack_source_max != 0 ? limits->pack_source_max : CF_PACK_SOURCE_MAX;
     u->limits.shared_cut_bytes = limits->shared_cut_bytes != 0 ? limits->shared_cut_bytes : CF_SHARED_CUT_BYTES;
     CF_TRY(monitor_init(u, e));

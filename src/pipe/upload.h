@@ -30,7 +30,7 @@ CF_NODISCARD cf_err cf_memory_plan_make(uint64_t memory_bytes, uint32_t jobs, cf
 enum {
     CF_UPLOAD_ITEMS_MAX = 64, /* handed in and not handed back: what the caller must be able to keep open */
     CF_UPLOAD_LANES_MIN = 2,  /* one may be waiting for more of the shared pack */
-    CF_UPLOAD_LEVEL_MAX = 9,  /* ours: a zstd context of level 9 has 14 MiB, higher ones hundreds */
+    CF_UPLOAD_LEVEL_MAX = 9,  /* ours: a zstd context has 13 MiB at level 9, 50 at 12 */
 };
 
 typedef enum cf_upload_how {
@@ -78,8 +78,7 @@ typedef struct cf_upload_opts {
     const cf_fs *fs;
     const cf_world *world;
     cf_memory_plan memory;
-    int level; /* 0: 3; 1..CF_UPLOAD_LEVEL_MAX. The memory plan counts with 3: higher levels need some MiB more a worker
-                */
+    int level; /* 0: 3; 1..CF_UPLOAD_LEVEL_MAX. A higher one takes its memory from the frames, then from the workers */
     const char *runs_prefix; /* "nodes/<node>/runs/" */
     /* Gives the key below runs_prefix for the next pack: "<run>/<seq>-pack-<hint>.zst", in order. Called on one thread
      * of the pipeline's own, with no lock held, while the caller's thread goes on. */
@@ -93,7 +92,7 @@ typedef struct cf_upload_opts {
 } cf_upload_opts;
 
 typedef struct cf_upload cf_upload;
-/* Checks the plan and the level (CF_ERR_USAGE), starts the threads. */
+/* Checks the plan and the level, and whether the plan has room for it (CF_ERR_USAGE), starts the threads. */
 CF_NODISCARD cf_err cf_upload_new(const cf_upload_opts *opts, cf_upload **ret, cf_error *e);
 /* Waits for room; delivers results and packs that are ready. The item is copied, what it points to is borrowed.
  * CF_ERR_SOURCE: the file ended early; CF_ERR_INTERRUPTED; what the filesystem, the store or a callback answered. */

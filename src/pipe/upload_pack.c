@@ -83,7 +83,7 @@ static void file_done(cf_upload *const u, cf_upload_file *const f)
     cf_upload_file_seal(f);
     pack_close(u, &u->own);
     if (u->shared != NULL && (u->shared->source_bytes >= u->limits.shared_cut_bytes ||
-                              u->packed_source_bytes - u->shared->others_at >= CF_PACK_SOURCE_MAX))
+                              u->packed_source_bytes - u->shared->others_at >= u->limits.pack_source_max))
         pack_close(u, &u->shared);
     CF_UPLOAD_HOLD(u);
     f->packed = true;

@@ -84,28 +84,63 @@ static void test_refused(void **state)
     assert_int_equal(p.lanes, 77);
 }
 
-/* What the plan counts for a zstd context is what zstd takes at the default level. */
-static void test_zstd_context_fits(void **state)
+/* What the plan counts for a worker is what zstd takes, at every level. */
+static void test_zstd_contexts_fit(void **state)
 {
     (void)state;
     uint8_t *const from = calloc(1, CF_FRAME_BYTES);
     uint8_t *const to = calloc(1, CF_BLOCK_BYTES);
-    ZSTD_CCtx *const z = ZSTD_createCCtx();
     kit_fill_bytes(from, CF_FRAME_BYTES, KIT_TEXT, 1);
-    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, 3)));
-    assert_false(ZSTD_isError(ZSTD_compress2(z, to, CF_BLOCK_BYTES, from, CF_FRAME_BYTES)));
-    print_message("  %zu bytes\n", ZSTD_sizeof_CCtx(z));
-    assert_true(ZSTD_sizeof_CCtx(z) <= CF_MEMORY_WORKER_BYTES - CF_MEMORY_FRAME_BYTES);
-    (void)ZSTD_freeCCtx(z);
+    assert_int_equal(cf_memory_worker_bytes(3), CF_MEMORY_WORKER_BYTES);
+    for (int level = 1; level <= CF_UPLOAD_LEVEL_MAX; level++) {
+        ZSTD_CCtx *const z = ZSTD_createCCtx();
+        assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, level)));
+        assert_false(ZSTD_isError(ZSTD_compress2(z, to, CF_BLOCK_BYTES, from, CF_FRAME_BYTES)));
+        print_message("  level %d: %zu bytes\n", level, ZSTD_sizeof_CCtx(z));
+        assert_true(ZSTD_sizeof_CCtx(z) <= cf_memory_worker_bytes(level) - CF_MEMORY_FRAME_BYTES);
+        (void)ZSTD_freeCCtx(z);
+    }
     free(to);
     free(from);
+}
+
+static void test_levels(void **state)
+{
+    (void)state;
+    for (uint64_t mib = CF_MEMORY_MIN_MIB; mib < 2048; mib++)
+        for (int level = 1; level <= CF_UPLOAD_LEVEL_MAX; level++) {
+            cf_memory_plan p = {0};
+            assert_int_equal(cf_memory_plan_make(mib * KIT_MIB, 16, &p, NULL), CF_OK);
+            const cf_memory_plan before = p;
+            if (cf_memory_plan_fit_level(&p, level, NULL) != CF_OK) {
+                assert_true(mib < 72 && level == 9); /* measured: the least memory has no room for it */
+                continue;
+            }
+            assert_true(p.workers >= 1 && p.workers <= before.workers);
+            assert_true(p.frame_buffers >= 1);
+            const uint64_t more = cf_memory_worker_bytes(level) - CF_MEMORY_WORKER_BYTES;
+            assert_true(cf_memory_plan_bytes(&p) + p.workers * more <= mib * KIT_MIB);
+            if (level <= 3)
+                assert_memory_equal(&p, &before, sizeof(p));
+        }
+}
+
+static void test_level_refused(void **state)
+{
+    (void)state;
+    cf_memory_plan p = {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2};
+    cf_error e = {0};
+    assert_int_equal(cf_memory_plan_fit_level(&p, 9, &e), CF_ERR_USAGE);
+    assert_string_equal(e.message, "compression level 9 needs more memory\nHINT: give more --memory or a lower level");
+    assert_int_equal(p.frame_buffers, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_every_size),        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_zstd_context_fits),
+        cmocka_unit_test(test_rows),          cmocka_unit_test(test_every_size),        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_zstd_contexts_fit), cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_level_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -343,6 +343,77 @@ static void test_shared_pack_is_cut(void **state)
     free(bytes);
 }
 
+/* Else its lane, and every later pack's line, would wait for the end of the run. */
+static void test_shared_pack_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    uint8_t *const bytes = calloc(1, 5 * KIT_MIB);
+    cf_upload_item items[5];
+    kit_run r;
+    kit_run_init(&r);
+    kit_fill_bytes(bytes, 5 * KIT_MIB, KIT_TEXT, 5);
+    r.limits.pack_source_max = 15 * KIT_MIB;
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file(bytes, 5 * KIT_MIB);
+    for (size_t i = 0; i < 5; i++) {
+        const bool own = i > 0 && i < 4;
+        const uint64_t len = own ? 5 * KIT_MIB : 100;
+        items[i] = (cf_upload_item){
+            .name = "s", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = len, .size_bytes = len, .own_pack = own};
+    }
+    assert_int_equal(kit_upload(&r, items, 5, NULL), CF_OK);
+    assert_int_equal(r.pack_total, 5);
+    assert_string_equal(r.results[0].extents[0].pack, r.pack_keys[0]);
+    assert_string_equal(r.results[4].extents[0].pack, r.pack_keys[4]);
+    kit_run_deinit(&r);
+    free(bytes);
+}
+
+/* ---- the journal's view ---- */
+
+typedef struct looker {
+    cf_upload *u;
+    cf_buf open; /* at the end of the pack, and after it */
+} looker;
+
+static cf_err look_before_finish(void *impl, cf_store_op op, const char *key, cf_error *e)
+{
+    looker *const l = impl;
+    (void)key;
+    return op == CF_STORE_OP_PUT_FINISH ? cf_upload_render_open(l->u, &l->open, e) : CF_OK;
+}
+
+static const char *multipart_id(const cf_store_put *p)
+{
+    (void)p;
+    return "upload-1";
+}
+
+static void test_open_uploads_are_listed(void **state)
+{
+    (void)state;
+    kit_run r;
+    looker l = {0};
+    kit_run_init(&r);
+    cf_buf_init(&l.open, 4096);
+    cf_store_ops ops = *r.store->ops;
+    ops.put_upload_id = multipart_id;
+    r.store->ops = &ops;
+    cf_store_memory_set_hooks(r.store, &(cf_store_memory_hooks){.before = look_before_finish, .impl = &l});
+    const cf_upload_opts opts = kit_upload_opts(&r);
+    CF_CLEANUP(cf_fd_closep)
+    int fd = kit_file((const uint8_t *)"hello", 5);
+    const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
+    assert_int_equal(cf_upload_new(&opts, &l.u, NULL), CF_OK);
+    assert_int_equal(cf_upload_add(l.u, &item, NULL), CF_OK);
+    assert_int_equal(cf_upload_finish(l.u, NULL), CF_OK);
+    assert_int_equal(cf_upload_render_open(l.u, &l.open, NULL), CF_OK); /* there is none any more */
+    assert_true(cf_slice_eq(cf_buf_slice(&l.open), cf_slice_str(KIT_RUNS "run0/0000000000-pack-small.zst upload-1\n")));
+    cf_upload_free(l.u);
+    cf_buf_deinit(&l.open);
+    kit_run_deinit(&r);
+}
+
 static void test_many_small(void **state)
 {
     (void)state;
@@ -425,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_packs_are_cut),
         cmocka_unit_test(test_over_one_gib),
         cmocka_unit_test(test_shared_pack_is_cut),
+        cmocka_unit_test(test_shared_pack_does_not_wait_for_ever),
+        cmocka_unit_test(test_open_uploads_are_listed),
         cmocka_unit_test(test_many_small),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_finish_then_more),
