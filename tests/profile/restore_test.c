@@ -155,8 +155,7 @@ static void words(void **state)
     json_t *const facts = json_pack("{s:i, s:s, s:s, s:s, s:n, s:[s, s]}", "chunk_size", 8192, "secondary_indexes",
                                     "left-out", "existence_filter", "absent", "scavenge_db", "left-out", "index",
                                     "hazards", "encrypted", "archiving");
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     const char *text = NULL;
 
     (void)state;

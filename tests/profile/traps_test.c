@@ -764,8 +764,7 @@ TRAP(checkpoints_gone_back)
 TRAP(inspect_collects_all_refusals)
 {
     FIXTURE;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf report = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf report = {0};
     cf_source *s = NULL;
     const char *text = NULL;
 

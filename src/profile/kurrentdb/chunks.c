@@ -30,8 +30,7 @@ void cf_kdb_chunks_deinit(cf_source *s)
 
 cf_err cf_kdb_cert_hash(const uint8_t *header, const uint8_t *footer, uint64_t *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash h = {0};
+    CF_CLEANUP(cf_hash_deinit) cf_hash h = {0};
     uint8_t digest[CF_SHA256_LEN];
 
     CF_TRY(cf_hash_init(&h, CF_HASH_SHA256, e));
@@ -44,8 +43,7 @@ cf_err cf_kdb_cert_hash(const uint8_t *header, const uint8_t *footer, uint64_t *
 
 cf_err cf_kdb_chunks_names_hash(const cf_names *names, uint32_t last, uint8_t ret[32], cf_error *e)
 {
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash h = {0};
+    CF_CLEANUP(cf_hash_deinit) cf_hash h = {0};
 
     CF_TRY(cf_hash_init(&h, CF_HASH_SHA256, e));
     for (size_t i = 0; i < names->count; i++) {
@@ -195,8 +193,7 @@ static void row_fill(cf_source *s, cf_kdb_row *row, const cf_kdb_chunk_header *h
 static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t *covered_until, cf_kdb_row **ret_row,
                        cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     char path[3 + CF_KDB_CHUNK_NAME_SIZE] = "db/";
     uint8_t header[CF_KDB_CHUNK_HEADER_LEN];
     uint8_t footer[CF_KDB_CHUNK_FOOTER_LEN];
@@ -349,8 +346,7 @@ static cf_err names_walk(cf_source *s, const cf_names *names, cf_error *e)
 
 cf_err cf_kdb_chunks_look(cf_source *s, cf_error *e)
 {
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
 
     cf_kdb_chunks_deinit(s);
     CF_TRY(cf_kdb_prior_rewind(&s->prior, e));

@@ -12,8 +12,7 @@ enum { LINK_SIZE = 4096 };
 
 static cf_err lock_try(cf_kdb_io *io, int dir_fd, const char *name, cf_kdb_holder *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {io, -1};
     const cf_err opened = cf_kdb_io_open(io, dir_fd, name, &f.fd, e);
 
     if (opened == CF_ERR_NOT_FOUND)
@@ -46,10 +45,8 @@ static const char *kept_name(const char *link, const char *folder)
 
 static void process_look(cf_kdb_io *io, const char *pid, const char *folder, cf_kdb_holder *ret)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {io, -1};
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {io, -1};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     char path[64];
     char link[LINK_SIZE];
 
@@ -72,10 +69,8 @@ static void process_look(cf_kdb_io *io, const char *pid, const char *folder, cf_
 /* Best effort: what cannot be read says nothing. */
 static void processes_look(cf_kdb_io *io, int dir_fd, cf_kdb_holder *ret)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {io, -1};
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {io, -1};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     char self[64];
     char folder[LINK_SIZE];
 

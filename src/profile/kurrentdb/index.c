@@ -19,8 +19,7 @@ enum { NAME_SIZE = 64 };
 /* Tables, or the temporary form of indexmap: then an indexmap must come. */
 static cf_err has_tables(cf_source *s, bool *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
 
     CF_TRY(cf_kdb_io_list(&s->io, s->index_fd, "index", &names, e));
     *ret = false;
@@ -36,8 +35,7 @@ static cf_err has_tables(cf_source *s, bool *ret, cf_error *e)
 static cf_err indexmap_open(cf_source *s, cf_buf *ret_text, int *ret_fd, cf_error *e)
 {
     for (unsigned n = 0;; n++) {
-        CF_CLEANUP(cf_kdb_fd_deinit)
-        cf_kdb_fd f = {&s->io, -1};
+        CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
         const cf_err opened = cf_kdb_io_open(&s->io, s->index_fd, "indexmap", &f.fd, e);
         bool tables = false;
 
@@ -112,8 +110,7 @@ static cf_err bloom_check(cf_source *s, cf_kdb_item *i, cf_error *e)
 static cf_err file_open(cf_source *s, const char *name, const char *klass, cf_kdb_item **ret, bool *ret_found,
                         cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     cf_stat st = {0};
     const cf_err opened = cf_kdb_io_open(&s->io, s->index_fd, name, &f.fd, e);
 
@@ -168,10 +165,8 @@ static cf_err tables_check(cf_source *s, cf_error *e)
 
 static cf_err indexmap_same(cf_source *s, const cf_buf *text, bool *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf again = {0};
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_buf_deinit) cf_buf again = {0};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
 
     cf_buf_init(&again, CF_KDB_INDEXMAP_LEN_MAX);
     CF_TRY(indexmap_open(s, &again, &f.fd, e));
@@ -241,10 +236,8 @@ static cf_err reuse_decide(cf_source *s, cf_error *e)
 /* One round. *ret_settled false: indexmap changed in between. */
 static cf_err index_attempt(cf_source *s, bool *ret_settled, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     const char *missing = NULL;
     cf_error why = {0};
     bool same = false;

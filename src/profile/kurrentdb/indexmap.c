@@ -132,8 +132,7 @@ static cf_err tables_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e)
 
 cf_err cf_kdb_indexmap_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_indexmap_deinit)
-    cf_kdb_indexmap m = {0};
+    CF_CLEANUP(cf_kdb_indexmap_deinit) cf_kdb_indexmap m = {0};
 
     CF_ENSURE(text.len <= CF_KDB_INDEXMAP_LEN_MAX, e, CF_ERR_PARSE, "%zu bytes are over the limit of %d", text.len,
               CF_KDB_INDEXMAP_LEN_MAX);

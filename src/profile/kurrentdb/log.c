@@ -147,8 +147,6 @@ cf_err cf_kdb_log_check(cf_source *s, cf_error *e)
 static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, cf_kdb_epoch *ret, bool *ret_found,
                          cf_error *ret_why, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
     cf_kdb_row *const row = row_of(s, (uint32_t)(position / s->chunks.chunk_size));
     uint8_t bytes[CF_KDB_EPOCH_FRAME_MAX];
     bool own = false;

@@ -26,8 +26,7 @@ static cf_err checkpoint_item(cf_source *s, const char *name, const cf_kdb_check
 /* A *.chk that a newer server brought: small, so its content is read now. */
 static cf_err other_item(cf_source *s, const char *name, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf content = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf content = {0};
     cf_kdb_item *i = NULL;
     cf_stat st = {0};
 
@@ -57,8 +56,7 @@ static bool ends_with(const char *name, const char *end)
 static cf_err others_look(cf_source *s, cf_error *e)
 {
     static const char *const known[] = {"chaser.chk", "epoch.chk", "writer.chk", "proposal.chk", "truncate.chk"};
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
 
     CF_TRY(cf_kdb_io_list(&s->io, s->db_fd, "db", &names, e));
     for (size_t k = 0; k < names.count; k++) {

@@ -16,8 +16,7 @@
 /* CF_ERR_NOT_FOUND leaves *ret not present. A file of another length is refused. */
 static cf_err checkpoint_read(cf_source *s, const char *name, cf_kdb_checkpoint *ret, cf_stat *ret_stat, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     uint8_t bytes[CF_KDB_CHECKPOINT_LEN + 1];
     size_t len = 0;
     int64_t value = 0;

@@ -34,8 +34,7 @@ void cf_kdb_pin_limits(cf_source *s)
 
 cf_err cf_kdb_pin_names_equal(cf_source *s, cf_error *e)
 {
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     uint8_t now[32];
 
     CF_TRY(cf_kdb_io_list(&s->io, s->db_fd, "db", &names, e));
@@ -71,8 +70,7 @@ static cf_err identity_check(cf_source *s, const cf_kdb_row *row, const char *pa
 
 cf_err cf_kdb_pin_row(cf_source *s, cf_kdb_row *row, int *ret_fd, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     char path[3 + CF_KDB_CHUNK_NAME_SIZE] = "db/";
 
     if (row->fd >= 0) {

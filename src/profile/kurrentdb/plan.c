@@ -161,8 +161,7 @@ static cf_err row_entry(cf_source *s, own_entry *o, cf_kdb_row *row, cf_error *e
 
 cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e)
 {
-    CF_CLEANUP(cf_freep)
-    own_entry *o = NULL;
+    CF_CLEANUP(cf_freep) own_entry *o = NULL;
 
     CF_CHECK(s->planned && !s->opts.inspect);
     if (s->next_item >= s->items.total && s->next_row >= s->chunks.total) {
@@ -228,8 +227,7 @@ static cf_err outcome_check(cf_source *s, const own_entry *o, const cf_read_outc
 
 cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e)
 {
-    CF_CLEANUP(cf_freep)
-    own_entry *o = entry->own;
+    CF_CLEANUP(cf_freep) own_entry *o = entry->own;
     const cf_err err = outcome_check(s, o, outcome, e);
 
     if (o->row != NULL)

@@ -180,8 +180,7 @@ static bool has_hazard(const cf_source *s, const char *id)
 
 cf_err cf_kdb_facts(const cf_source *s, json_t **ret, cf_error *e)
 {
-    CF_CLEANUP(json_freep)
-    json_t *f = json_object();
+    CF_CLEANUP(json_freep) json_t *f = json_object();
     const char *const scavenge = has_item(s, CF_KDB_STEP_SCAVENGE)   ? "stored"
                                  : has_hazard(s, "scavenge-running") ? "left-out"
                                                                      : "absent";

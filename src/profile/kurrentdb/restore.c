@@ -14,8 +14,7 @@ enum { MODE_READ_ONLY = 0444, MODE_NORMAL = 0644 };
 cf_err cf_kdb_target_in_use(const cf_target_opts *opts, cf_error *e)
 {
     cf_kdb_io io = {.fs = opts->fs};
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&io, -1};
     cf_kdb_holder holder = {0};
     cf_err err = cf_kdb_io_dir_open(&io, CF_FS_CWD, opts->db, &f.fd, e);
 
@@ -118,8 +117,7 @@ static cf_err values_check(const cf_source *s, const json_t *facts, cf_error *e)
 
 cf_err cf_kdb_check_restored(const cf_target_opts *opts, const json_t *facts, cf_error *e)
 {
-    CF_CLEANUP(source_freep)
-    cf_source *s = NULL;
+    CF_CLEANUP(source_freep) cf_source *s = NULL;
     int64_t first = 0;
     const cf_source_opts source = {
         .fs = opts->fs,

@@ -18,8 +18,7 @@ static const char scavenge_wal[] = "scavenging/scavenging.db-wal";
 /* Opens a regular file of the index folder; -1: not there. */
 static cf_err side_open(cf_source *s, int dir_fd, const char *name, int *ret_fd, cf_stat *ret_stat, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     const cf_err opened = dir_fd < 0 ? CF_ERR_NOT_FOUND : cf_kdb_io_open(&s->io, dir_fd, name, &f.fd, e);
 
     *ret_fd = -1;
@@ -36,8 +35,7 @@ static cf_err side_open(cf_source *s, int dir_fd, const char *name, int *ret_fd,
 /* The value of the filter's .chk; *ret_len: its length, 0 when it is not there. */
 static cf_err filter_value_read(cf_source *s, int64_t *ret, size_t *ret_len, cf_stat *ret_stat, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     uint8_t bytes[CF_KDB_CHECKPOINT_LEN + 1] = {0};
 
     *ret_len = 0;
@@ -74,8 +72,7 @@ static cf_err filter_items(cf_source *s, int64_t value, const cf_stat *chk, cons
 
 cf_err cf_kdb_filter_look(cf_source *s, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     cf_stat chk = {0};
     cf_stat dat = {0};
     int64_t value = -1;
@@ -128,8 +125,7 @@ cf_err cf_kdb_filter_look_again(cf_source *s, cf_error *e)
 
 cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     cf_kdb_item *i = NULL;
     cf_stat wal = {0};
     cf_stat st = {0};
@@ -174,8 +170,7 @@ cf_err cf_kdb_scavenge_look_again(cf_source *s, const cf_kdb_item *i, cf_error *
 
 static cf_err secondary_item(cf_source *s, const char *name, bool *ret_found, cf_error *e)
 {
-    CF_CLEANUP(cf_kdb_fd_deinit)
-    cf_kdb_fd f = {&s->io, -1};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     cf_kdb_item *i = NULL;
     cf_stat st = {0};
 
