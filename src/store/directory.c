@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Store in a directory: the embedded repository, for trying out and for offline media. Layout, durability and
- * exclusion: directory_impl.h. Writing: directory_put.c. Listing: directory_list.c.
+ * Store in a directory: the embedded repository, for trying out and for offline media. Layout,
+ * durability and exclusion: directory_impl.h. Writing: directory_put.c. Listing: directory_list.c.
  */
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/num.h"
 #include "store/directory_impl.h"
 
-static const char link_hint[] = "HINT: move it out of the repository; links inside are not followed";
+static const char link_hint[] =
+    "HINT: move it out of the repository; links inside are not followed";
 
 void cf_dir_fd_closep(cf_dir_fd *f)
 {
@@ -32,7 +33,8 @@ void cf_directory_unlockp(pthread_mutex_t **lock)
 static cf_err root_open(cf_directory *d, int *ret_fd, cf_error *e)
 {
     char *const text = cf_alloc(strlen(d->path) + 3, 1);
-    CF_CLEANUP(cf_freep) char *path = text;
+    CF_CLEANUP(cf_freep)
+    char *path = text;
     CF_ENSURE(path != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     memcpy(path, d->path, strlen(d->path));
     memcpy(path + strlen(d->path), "/.", 2);
@@ -59,17 +61,18 @@ const char *cf_directory_name(const char *key)
 }
 
 /* Why name could not be opened as a folder, once err says that it is something else. */
-static cf_err not_a_folder(cf_directory *d, int dir_fd, const char *name, const char *key, cf_walk how, cf_err err,
-                           cf_error *e)
+static cf_err not_a_folder(cf_directory *d, int dir_fd, const char *name, const char *key,
+                           cf_walk how, cf_err err, cf_error *e)
 {
     cf_stat st = {0};
     if (err != CF_ERR_IO || d->fs->ops->stat_at(d->fs, dir_fd, name, &st, NULL) != CF_OK)
         return err;
     if (st.type == CF_FILE_SYMLINK)
-        CF_FAIL(e, CF_ERR_IO, "'%s' on the way to object '%s' in '%.512s' is a symbolic link\n%s", name, key, d->path,
-                link_hint);
+        CF_FAIL(e, CF_ERR_IO, "'%s' on the way to object '%s' in '%.512s' is a symbolic link\n%s",
+                name, key, d->path, link_hint);
     if (st.type == CF_FILE_REGULAR && how == CF_WALK_MAKE)
-        CF_FAIL(e, CF_ERR_UNSUPPORTED, "object '%s' cannot be in '%.512s': its folder '%s' is an object itself", key,
+        CF_FAIL(e, CF_ERR_UNSUPPORTED,
+                "object '%s' cannot be in '%.512s': its folder '%s' is an object itself", key,
                 d->path, name);
     if (st.type == CF_FILE_REGULAR)
         CF_FAIL(e, CF_ERR_NOT_FOUND, "object '%s' is not in '%.512s'", key, d->path);
@@ -77,7 +80,8 @@ static cf_err not_a_folder(cf_directory *d, int dir_fd, const char *name, const 
 }
 
 /* One step down: *at is replaced by its child. */
-static cf_err walk_step(cf_directory *d, const char *name, const char *key, cf_walk how, cf_dir_fd *at, cf_error *e)
+static cf_err walk_step(cf_directory *d, const char *name, const char *key, cf_walk how,
+                        cf_dir_fd *at, cf_error *e)
 {
     const cf_fs *const fs = d->fs;
     int fd = -1;
@@ -96,9 +100,11 @@ static cf_err walk_step(cf_directory *d, const char *name, const char *key, cf_w
     return CF_OK;
 }
 
-cf_err cf_directory_walk(cf_directory *d, int root_fd, const char *key, cf_walk how, cf_dir_fd *ret, cf_error *e)
+cf_err cf_directory_walk(cf_directory *d, int root_fd, const char *key, cf_walk how, cf_dir_fd *ret,
+                         cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd at = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd at = {.fs = d->fs, .fd = -1};
     char name[CF_KEY_COMPONENT_LEN_MAX + 1];
     CF_TRY(d->fs->ops->dir_open(d->fs, root_fd, ".", &at.fd, e));
     for (const char *rest = key;;) {
@@ -124,10 +130,10 @@ cf_err cf_directory_stat(cf_directory *d, int dir_fd, const char *key, cf_stat *
     if (err == CF_ERR_NOT_FOUND || (err == CF_OK && st.type == CF_FILE_DIR))
         CF_FAIL(e, CF_ERR_NOT_FOUND, "object '%s' is not in '%.512s'", key, d->path);
     CF_TRY(err);
-    CF_ENSURE(st.type != CF_FILE_SYMLINK, e, CF_ERR_IO, "'%s' in '%.512s' is a symbolic link, not an object\n%s", key,
-              d->path, link_hint);
-    CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_IO, "'%s' in '%.512s' is a device or a pipe, not an object", key,
-              d->path);
+    CF_ENSURE(st.type != CF_FILE_SYMLINK, e, CF_ERR_IO,
+              "'%s' in '%.512s' is a symbolic link, not an object\n%s", key, d->path, link_hint);
+    CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_IO,
+              "'%s' in '%.512s' is a device or a pipe, not an object", key, d->path);
     *ret = st;
     return CF_OK;
 }
@@ -141,9 +147,11 @@ cf_err cf_directory_flock(cf_directory *d, int dir_fd, cf_fs_lock how, cf_error 
             return CF_OK; /* taken, or a filesystem without locks */
         const uint64_t waited_ms = d->world->mono_ms(d->world->impl) - start_ms;
         CF_ENSURE(waited_ms < CF_DIRECTORY_LOCK_WAIT_MS, e, CF_ERR_LOCKED,
-                  "a folder of '%.900s' was locked by another process for %llu ms\nHINT: is one of them stopped?",
+                  "a folder of '%.900s' was locked by another process for %llu ms\nHINT: is one of "
+                  "them stopped?",
                   d->path, (unsigned long long)waited_ms);
-        CF_ENSURE(!d->world->stopping(d->world->impl), e, CF_ERR_INTERRUPTED, "interrupted while waiting for a lock");
+        CF_ENSURE(!d->world->stopping(d->world->impl), e, CF_ERR_INTERRUPTED,
+                  "interrupted while waiting for a lock");
         d->world->sleep_ms(d->world->impl, 2);
     }
 }
@@ -153,8 +161,8 @@ bool cf_directory_created_id(cf_directory *d, const cf_stat *st, char ret[CF_STO
     CF_DIRECTORY_HOLD(d);
     for (size_t i = 0; i < CF_DIRECTORY_CREATED_MAX; i++) {
         const cf_created *const c = &d->created[i];
-        if (c->id[0] != '\0' && c->ino == st->ino && c->dev == st->dev && c->size_bytes == st->size_bytes &&
-            c->mtime_ns == st->mtime_ns) {
+        if (c->id[0] != '\0' && c->ino == st->ino && c->dev == st->dev &&
+            c->size_bytes == st->size_bytes && c->mtime_ns == st->mtime_ns) {
             memcpy(ret, c->id, sizeof(c->id));
             return true;
         }
@@ -162,8 +170,8 @@ bool cf_directory_created_id(cf_directory *d, const cf_stat *st, char ret[CF_STO
     return false;
 }
 
-cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char *key, uint64_t needed_bytes,
-                            cf_error *e)
+cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char *key,
+                            uint64_t needed_bytes, cf_error *e)
 {
     if (err != CF_ERR_NO_SPACE)
         return err;
@@ -172,7 +180,8 @@ cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char
     if (d->fs->ops->free_bytes(d->fs, root_fd, &free_bytes, NULL) == CF_OK)
         (void)cf_size_render(free_bytes, have);
     CF_FAIL(e, CF_ERR_NO_SPACE,
-            "no space left for object '%.512s' in '%.512s': %llu bytes of it are needed so far, %s are free\n"
+            "no space left for object '%.512s' in '%.512s': %llu bytes of it are needed so far, %s "
+            "are free\n"
             "HINT: free space on that disk, give it more, or prune snapshots; a quota counts too",
             key, d->path, (unsigned long long)needed_bytes, have);
 }
@@ -180,15 +189,18 @@ cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char
 /* ---- reading ---- */
 
 /* An object open for reading, and its size. */
-static cf_err object_open(cf_directory *d, const char *key, cf_dir_fd *ret, cf_stat *ret_stat, cf_error *e)
+static cf_err object_open(cf_directory *d, const char *key, cf_dir_fd *ret, cf_stat *ret_stat,
+                          cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd dir = {.fs = d->fs, .fd = -1};
     int root_fd = -1;
     CF_TRY(cf_store_key_check(key, e));
     CF_TRY(cf_directory_enter(d, &root_fd, e));
     CF_TRY(cf_directory_walk(d, root_fd, key, CF_WALK_FIND, &dir, e));
     CF_TRY(cf_directory_stat(d, dir.fd, key, ret_stat, e));
-    const cf_err err = d->fs->ops->file_open(d->fs, dir.fd, cf_directory_name(key), CF_FS_READ, &ret->fd, e);
+    const cf_err err =
+        d->fs->ops->file_open(d->fs, dir.fd, cf_directory_name(key), CF_FS_READ, &ret->fd, e);
     if (err == CF_ERR_NOT_FOUND)
         CF_FAIL(e, CF_ERR_NOT_FOUND, "object '%s' is not in '%.512s'", key, d->path);
     CF_TRY(err);
@@ -196,25 +208,28 @@ static cf_err object_open(cf_directory *d, const char *key, cf_dir_fd *ret, cf_s
     return d->fs->ops->stat_fd(d->fs, ret->fd, ret_stat, e);
 }
 
-static cf_err directory_get(cf_store *s, const char *key, uint64_t offset, uint64_t len, cf_store_sink sink,
-                            void *sink_impl, cf_error *e)
+static cf_err directory_get(cf_store *s, const char *key, uint64_t offset, uint64_t len,
+                            cf_store_sink sink, void *sink_impl, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd file = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd file = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     uint64_t left = 0;
     CF_TRY(object_open(d, key, &file, &st, e));
     CF_TRY(cf_store_range_check(key, st.size_bytes, offset, len, &left, e));
 
     const size_t room = left < CF_DIRECTORY_GET_BYTES ? (size_t)left : CF_DIRECTORY_GET_BYTES;
-    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(room, 1);
+    CF_CLEANUP(cf_freep)
+    uint8_t *bytes = cf_alloc(room, 1);
     CF_ENSURE(bytes != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", room);
     while (left > 0) {
         const size_t want = left < room ? (size_t)left : room;
         size_t got = 0;
         CF_TRY(d->fs->ops->pread(d->fs, file.fd, bytes, want, offset, &got, e));
-        CF_ENSURE(got == want, e, CF_ERR_DAMAGE, "object '%s' in '%.512s' shrank to %llu bytes while it was read", key,
-                  d->path, (unsigned long long)(offset + got));
+        CF_ENSURE(got == want, e, CF_ERR_DAMAGE,
+                  "object '%s' in '%.512s' shrank to %llu bytes while it was read", key, d->path,
+                  (unsigned long long)(offset + got));
         CF_TRY(sink(sink_impl, cf_slice_of(bytes, got), e));
         offset += got;
         left -= got;
@@ -227,7 +242,8 @@ static cf_err directory_get(cf_store *s, const char *key, uint64_t offset, uint6
 static cf_err directory_head(cf_store *s, const char *key, cf_object_stat *ret, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd dir = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     int root_fd = -1;
     CF_TRY(cf_store_key_check(key, e));
@@ -241,7 +257,8 @@ static cf_err directory_head(cf_store *s, const char *key, cf_object_stat *ret, 
 
 /* ---- deleting ---- */
 
-/* Folders that became empty go, from the last one up; a put that needs one at this moment makes it again. */
+/* Folders that became empty go, from the last one up; a put that needs one at this moment makes it
+ * again. */
 static void remove_empty(cf_directory *d, int root_fd, const char *key)
 {
     char path[CF_KEY_LEN_MAX + 1];
@@ -255,7 +272,8 @@ static void remove_empty(cf_directory *d, int root_fd, const char *key)
 
 static cf_err delete_one(cf_directory *d, int root_fd, const char *key, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd dir = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     cf_err err = cf_directory_walk(d, root_fd, key, CF_WALK_FIND, &dir, e);
     if (err == CF_OK)
@@ -267,7 +285,8 @@ static cf_err delete_one(cf_directory *d, int root_fd, const char *key, cf_error
     return err == CF_OK ? d->fs->ops->sync(d->fs, dir.fd, e) : err;
 }
 
-static cf_err directory_delete_many(cf_store *s, const char *const *keys, size_t key_total, cf_error *e)
+static cf_err directory_delete_many(cf_store *s, const char *const *keys, size_t key_total,
+                                    cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
     cf_err first = CF_OK;
@@ -293,7 +312,8 @@ static cf_err directory_delete_many(cf_store *s, const char *const *keys, size_t
 /* Make path[0..len) when it is not there, and sync the folder it is in. */
 static cf_err make_one(cf_directory *d, char *path, size_t len, size_t parent_len, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd parent = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd parent = {.fs = d->fs, .fd = -1};
     const char kept = path[len];
     path[len] = '\0';
     const cf_err err = d->fs->ops->mkdir_at(d->fs, CF_FS_CWD, path, 0700, e);
@@ -301,8 +321,10 @@ static cf_err make_one(cf_directory *d, char *path, size_t len, size_t parent_le
     if (err == CF_ERR_EXISTS)
         return CF_OK;
     CF_TRY(err);
-    char *const dot = cf_strndup(path, parent_len + 2); /* "/a/" and one byte more, which becomes "." */
-    CF_CLEANUP(cf_freep) char *parent_path = dot;
+    char *const dot =
+        cf_strndup(path, parent_len + 2); /* "/a/" and one byte more, which becomes "." */
+    CF_CLEANUP(cf_freep)
+    char *parent_path = dot;
     CF_ENSURE(parent_path != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     parent_path[parent_len + 1] = '.';
     CF_TRY(d->fs->ops->dir_open(d->fs, CF_FS_CWD, parent_path, &parent.fd, e));
@@ -316,11 +338,13 @@ static cf_err directory_create(cf_store *s, cf_error *e)
     if (cf_directory_enter(d, &root_fd, NULL) == CF_OK)
         return CF_OK;
     char *const copy = cf_strdup(d->path);
-    CF_CLEANUP(cf_freep) char *path = copy;
+    CF_CLEANUP(cf_freep)
+    char *path = copy;
     CF_ENSURE(path != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     for (size_t at = 0; path[at] != '\0';) {
         const size_t end = at + 1 + strcspn(path + at + 1, "/");
-        /* A parent on a read-only filesystem answers EROFS or EACCES though it is there: the open below tells. */
+        /* A parent on a read-only filesystem answers EROFS or EACCES though it is there: the open
+         * below tells. */
         const cf_err err = make_one(d, path, end, at, e);
         if (err != CF_OK && (err != CF_ERR_ACCESS || path[end] == '\0'))
             return cf_directory_explain(d, err, -1, ".", 0, e);
@@ -332,14 +356,16 @@ static cf_err directory_create(cf_store *s, cf_error *e)
 static cf_err directory_now_utc_ms(cf_store *s, int64_t *ret, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd file = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd file = {.fs = d->fs, .fd = -1};
     char name[CF_DIRECTORY_TMP_SIZE];
     cf_stat st = {0};
     int root_fd = -1;
     CF_TRY(cf_directory_enter(d, &root_fd, e));
     cf_err err = cf_directory_tmp_open(d, root_fd, name, &file, e);
     if (err == CF_ERR_ACCESS || err == CF_ERR_NO_SPACE) {
-        *ret = d->world->now_utc_ms(d->world->impl); /* read-only or full: nothing better is to be had */
+        *ret = d->world->now_utc_ms(
+            d->world->impl); /* read-only or full: nothing better is to be had */
         return CF_OK;
     }
     CF_TRY(err);
@@ -391,10 +417,12 @@ static const cf_store_ops directory_ops = {
     .free = directory_free,
 };
 
-cf_err cf_store_directory_new(const cf_fs *fs, const cf_world *world, const char *path, cf_store **ret, cf_error *e)
+cf_err cf_store_directory_new(const cf_fs *fs, const cf_world *world, const char *path,
+                              cf_store **ret, cf_error *e)
 {
     CF_ENSURE(path[0] == '/', e, CF_ERR_USAGE, "directory '%.900s' is not an absolute path", path);
-    CF_CLEANUP(cf_freep) char *copy = cf_strdup(path);
+    CF_CLEANUP(cf_freep)
+    char *copy = cf_strdup(path);
     cf_directory *d = NULL;
     CF_ENSURE(copy != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)

@@ -2,12 +2,13 @@
  *
  * The parts of the directory store share this; nobody else includes it.
  *
- * Layout: an object is the regular file <path>/<key>. An unfinished one is <path>/CF_STORE_TMP_NAME/<32 hex digits>,
- * flocked by its writer: what is old and not locked is a dead writer's leftover.
- * Durability: file synced before its name appears; after that every folder from the top down to it is synced, also
- * those found there: another process may have made them a moment ago without having synced them yet.
- * Exclusion: overwriting renames over the old name. On some filesystems (btrfs) a folder that is read at that moment
- * may show neither the old nor the new one, so lists hold a shared flock of the folder, renames an exclusive one.
+ * Layout: an object is the regular file <path>/<key>. An unfinished one is
+ * <path>/CF_STORE_TMP_NAME/<32 hex digits>, flocked by its writer: what is old and not locked is a
+ * dead writer's leftover. Durability: file synced before its name appears; after that every folder
+ * from the top down to it is synced, also those found there: another process may have made them a
+ * moment ago without having synced them yet. Exclusion: overwriting renames over the old name. On
+ * some filesystems (btrfs) a folder that is read at that moment may show neither the old nor the
+ * new one, so lists hold a shared flock of the folder, renames an exclusive one.
  */
 #ifndef SRC_STORE_DIRECTORY_IMPL_H
 #define SRC_STORE_DIRECTORY_IMPL_H
@@ -21,7 +22,7 @@
 enum {
     CF_DIRECTORY_CREATED_MAX = 64, /* ours: more than puts ever run at once */
     CF_DIRECTORY_LOCK_WAIT_MS = 10000,
-    CF_DIRECTORY_TRIES_MAX = 16,   /* a folder removed under a put by a delete: made again */
+    CF_DIRECTORY_TRIES_MAX = 16, /* a folder removed under a put by a delete: made again */
     CF_DIRECTORY_GET_BYTES = 256 * 1024,
     CF_DIRECTORY_LEFTOVER_AGE_H = 24,
 };
@@ -46,8 +47,8 @@ typedef struct cf_directory {
     cf_store_counts counts;
 } cf_directory;
 
-/* A descriptor that is closed through the seam at the end of its scope; .fd -1: none. Only read from, so nothing that
- * its close could say matters. */
+/* A descriptor that is closed through the seam at the end of its scope; .fd -1: none. Only read
+ * from, so nothing that its close could say matters. */
 typedef struct cf_dir_fd {
     const cf_fs *fs;
     int fd;
@@ -57,14 +58,16 @@ void cf_dir_fd_closep(cf_dir_fd *f);
 pthread_mutex_t *cf_directory_lock(cf_directory *d);
 void cf_directory_unlockp(pthread_mutex_t **lock);
 /* Holds the lock to the end of the scope. */
-#define CF_DIRECTORY_HOLD(d) \
-    CF_CLEANUP(cf_directory_unlockp) __attribute__((unused)) pthread_mutex_t *held_ = cf_directory_lock(d)
+#define CF_DIRECTORY_HOLD(d)                                                                       \
+    CF_CLEANUP(cf_directory_unlockp)                                                               \
+    __attribute__((unused)) pthread_mutex_t *held_ = cf_directory_lock(d)
 static inline cf_directory *cf_directory_of(cf_store *s)
 {
     return (cf_directory *)(void *)s;
 }
 
-/* Counts one operation and gives the top's descriptor, borrowed; CF_ERR_NO_BUCKET when it is not there. */
+/* Counts one operation and gives the top's descriptor, borrowed; CF_ERR_NO_BUCKET when it is not
+ * there. */
 CF_NODISCARD cf_err cf_directory_enter(cf_directory *d, int *ret_root_fd, cf_error *e);
 
 typedef enum cf_walk {
@@ -72,37 +75,44 @@ typedef enum cf_walk {
     CF_WALK_MAKE, /* make what is not there */
     CF_WALK_SYNC, /* sync every folder on the way, the top and the last one too */
 } cf_walk;
-/* Open the folder that holds key, step by step, so that no symbolic link is ever followed. ret->fs must be set.
- * A file where a folder should be: CF_ERR_NOT_FOUND, for MAKE CF_ERR_UNSUPPORTED. A symbolic link: CF_ERR_IO. */
-CF_NODISCARD cf_err cf_directory_walk(cf_directory *d, int root_fd, const char *key, cf_walk how, cf_dir_fd *ret,
-                                      cf_error *e);
+/* Open the folder that holds key, step by step, so that no symbolic link is ever followed. ret->fs
+ * must be set. A file where a folder should be: CF_ERR_NOT_FOUND, for MAKE CF_ERR_UNSUPPORTED. A
+ * symbolic link: CF_ERR_IO. */
+CF_NODISCARD cf_err cf_directory_walk(cf_directory *d, int root_fd, const char *key, cf_walk how,
+                                      cf_dir_fd *ret, cf_error *e);
 /* The last component: borrowed from key. */
 const char *cf_directory_name(const char *key);
-/* Is the name an object? CF_ERR_NOT_FOUND also for a folder; CF_ERR_IO with a hint for anything else. */
-CF_NODISCARD cf_err cf_directory_stat(cf_directory *d, int dir_fd, const char *key, cf_stat *ret, cf_error *e);
-/* flock dir_fd, waiting; CF_ERR_LOCKED after CF_DIRECTORY_LOCK_WAIT_MS. Fine where the filesystem has no locks. */
+/* Is the name an object? CF_ERR_NOT_FOUND also for a folder; CF_ERR_IO with a hint for anything
+ * else. */
+CF_NODISCARD cf_err cf_directory_stat(cf_directory *d, int dir_fd, const char *key, cf_stat *ret,
+                                      cf_error *e);
+/* flock dir_fd, waiting; CF_ERR_LOCKED after CF_DIRECTORY_LOCK_WAIT_MS. Fine where the filesystem
+ * has no locks. */
 CF_NODISCARD cf_err cf_directory_flock(cf_directory *d, int dir_fd, cf_fs_lock how, cf_error *e);
 /* The id of the creation by this process that st is; false when it is none. */
 bool cf_directory_created_id(cf_directory *d, const cf_stat *st, char ret[CF_STORE_ID_LEN + 1]);
-/* Message and hint for a full disk; passes any other code on. needed_bytes: of the object, as far as known. */
-CF_NODISCARD cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char *key, uint64_t needed_bytes,
-                                         cf_error *e);
+/* Message and hint for a full disk; passes any other code on. needed_bytes: of the object, as far
+ * as known. */
+CF_NODISCARD cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char *key,
+                                         uint64_t needed_bytes, cf_error *e);
 
 /* directory_put.c */
-CF_NODISCARD cf_err cf_directory_put(cf_store *s, const char *key, cf_slice body, const cf_put_opts *opts, cf_stored *ret,
-                                     cf_error *e);
-CF_NODISCARD cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *opts, cf_store_put **ret,
-                                          cf_error *e);
+CF_NODISCARD cf_err cf_directory_put(cf_store *s, const char *key, cf_slice body,
+                                     const cf_put_opts *opts, cf_stored *ret, cf_error *e);
+CF_NODISCARD cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *opts,
+                                          cf_store_put **ret, cf_error *e);
 CF_NODISCARD cf_err cf_directory_put_write(cf_store_put *p, cf_slice bytes, cf_error *e);
 CF_NODISCARD cf_err cf_directory_put_finish(cf_store_put *p, cf_stored *ret, cf_error *e);
 void cf_directory_put_abort(cf_store_put *p);
 /* A new file under CF_STORE_TMP_NAME; the name is relative to the top. */
 enum { CF_DIRECTORY_TMP_SIZE = sizeof(CF_STORE_TMP_NAME) + 1 + CF_STORE_ID_LEN };
-CF_NODISCARD cf_err cf_directory_tmp_open(cf_directory *d, int root_fd, char ret_name[CF_DIRECTORY_TMP_SIZE],
-                                          cf_dir_fd *ret, cf_error *e);
+CF_NODISCARD cf_err cf_directory_tmp_open(cf_directory *d, int root_fd,
+                                          char ret_name[CF_DIRECTORY_TMP_SIZE], cf_dir_fd *ret,
+                                          cf_error *e);
 
 /* directory_list.c */
-CF_NODISCARD cf_err cf_directory_list(cf_store *s, const char *prefix, const char *after, const char *delimiter,
-                                      cf_store_list_fn fn, void *impl, cf_error *e);
+CF_NODISCARD cf_err cf_directory_list(cf_store *s, const char *prefix, const char *after,
+                                      const char *delimiter, cf_store_list_fn fn, void *impl,
+                                      cf_error *e);
 
 #endif

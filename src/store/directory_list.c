@@ -2,10 +2,11 @@
  *
  * Listing a directory store in the byte order of whole keys.
  *
- * A folder "a" stands for keys that begin with "a/", and '/' sorts behind '-' and '.': "a-b" and "a.b" come before what
- * is in "a". So a folder is held back while names that begin with its own and go on with a smaller byte follow. Those
- * held back are beginnings of each other: a name has room for no more than CF_KEY_COMPONENT_LEN_MAX of them.
- * Memory: the names of the folders on the way, nothing else.
+ * A folder "a" stands for keys that begin with "a/", and '/' sorts behind '-' and '.': "a-b" and
+ * "a.b" come before what is in "a". So a folder is held back while names that begin with its own
+ * and go on with a smaller byte follow. Those held back are beginnings of each other: a name has
+ * room for no more than CF_KEY_COMPONENT_LEN_MAX of them. Memory: the names of the folders on the
+ * way, nothing else.
  */
 #include "s3/base/cleanup.h"
 #include "store/directory_impl.h"
@@ -30,7 +31,8 @@ static bool path_push(list_run *l, const char *name, const char *tail)
 {
     const size_t n = strlen(name);
     const size_t t = strlen(tail);
-    if (l->path_len + n + t > CF_KEY_LEN_MAX + 1) /* the longest key, and the '/' that name_wanted tries */
+    if (l->path_len + n + t >
+        CF_KEY_LEN_MAX + 1) /* the longest key, and the '/' that name_wanted tries */
         return false;
     memcpy(l->path + l->path_len, name, n);
     memcpy(l->path + l->path_len + n, tail, t + 1);
@@ -104,10 +106,12 @@ static cf_err list_file(list_run *l, const char *name, const cf_stat *st, cf_err
 static cf_err any_object(list_run *l, int dir_fd, bool *ret, cf_error *e)
 {
     const cf_fs *const fs = l->d->fs;
-    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit)
+    cf_names names = {0};
     CF_TRY(names_read(l->d, dir_fd, &names, e));
     for (size_t i = 0; i < names.count && !*ret; i++) {
-        CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd child = {.fs = fs, .fd = -1};
+        CF_CLEANUP(cf_dir_fd_closep)
+        cf_dir_fd child = {.fs = fs, .fd = -1};
         cf_stat st = {0};
         if (!cf_store_component_ok(cf_slice_str(cf_names_at(&names, i))))
             continue;
@@ -139,7 +143,8 @@ static cf_err list_below(list_run *l, int dir_fd, cf_error *e)
 /* One folder under the current path; one that vanished meanwhile holds nothing. */
 static cf_err list_child(list_run *l, int dir_fd, const char *name, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd child = {.fs = l->d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd child = {.fs = l->d->fs, .fd = -1};
     const size_t len = l->path_len;
     if (!path_push(l, name, "/"))
         return CF_OK;
@@ -154,7 +159,8 @@ static cf_err list_child(list_run *l, int dir_fd, const char *name, cf_error *e)
 
 /* ---- one folder ---- */
 
-/* Do all keys of folder come before name? Both are in the same folder, and folder's own name is the smaller one. */
+/* Do all keys of folder come before name? Both are in the same folder, and folder's own name is the
+ * smaller one. */
 static bool comes_first(const char *folder, const char *name)
 {
     const size_t n = strlen(folder);
@@ -182,7 +188,8 @@ static bool name_wanted(list_run *l, const char *name)
         return false;
     const cf_slice folder = cf_slice_of(l->path, l->path_len);
     const cf_slice file = cf_slice_of(l->path, l->path_len - 1);
-    const bool wanted = folder_wanted(l, folder) || (cf_slice_starts_with(file, l->prefix) && is_after(l, file));
+    const bool wanted =
+        folder_wanted(l, folder) || (cf_slice_starts_with(file, l->prefix) && is_after(l, file));
     path_cut(l, len);
     return wanted;
 }
@@ -204,7 +211,8 @@ static cf_err list_name(list_run *l, int dir_fd, held *h, const char *name, cf_e
     }
     /* Not left out: what hides behind a link (moved to another disk?) would silently be missing. */
     CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_IO,
-              "'%s%s' in '%.512s' is neither a file nor a folder\nHINT: move it out of the repository; links inside are "
+              "'%s%s' in '%.512s' is neither a file nor a folder\nHINT: move it out of the "
+              "repository; links inside are "
               "not followed",
               l->path, name, l->d->path);
     return list_file(l, name, &st, e);
@@ -232,7 +240,8 @@ static cf_err list_folder(list_run *l, int dir_fd, cf_error *e)
         CF_TRY(list_name(l, dir_fd, &one, child, e));
         return release(l, dir_fd, &one, NULL, e);
     }
-    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit)
+    cf_names names = {0};
     held h = {.count = 0};
     CF_TRY(names_read(l->d, dir_fd, &names, e));
     for (size_t i = 0; i < names.count && !l->stop; i++)
@@ -244,7 +253,8 @@ cf_err cf_directory_list(cf_store *s, const char *prefix, const char *after, con
                          cf_store_list_fn fn, void *impl, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd top = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd top = {.fs = d->fs, .fd = -1};
     list_run l = {
         .d = d,
         .prefix = cf_slice_str(prefix),

@@ -2,7 +2,8 @@
  *
  * Writing into a directory store: unfinished file, sync, name, sync of the folders.
  *
- * Invariant: a name under which a list or a get finds something is given only to a file that is whole and synced.
+ * Invariant: a name under which a list or a get finds something is given only to a file that is
+ * whole and synced.
  */
 #include <stdio.h>
 
@@ -36,8 +37,8 @@ static void put_free(cf_store_put *p)
 }
 CF_DEFINE_FREEP(cf_store_put, put_free)
 
-cf_err cf_directory_tmp_open(cf_directory *d, int root_fd, char ret_name[CF_DIRECTORY_TMP_SIZE], cf_dir_fd *ret,
-                             cf_error *e)
+cf_err cf_directory_tmp_open(cf_directory *d, int root_fd, char ret_name[CF_DIRECTORY_TMP_SIZE],
+                             cf_dir_fd *ret, cf_error *e)
 {
     char id[CF_STORE_ID_LEN + 1];
     char name[CF_DIRECTORY_TMP_SIZE];
@@ -59,7 +60,8 @@ cf_err cf_directory_tmp_open(cf_directory *d, int root_fd, char ret_name[CF_DIRE
 /* Old by the filesystem's own time, and nobody holds its lock. */
 static void sweep_one(cf_directory *d, int tmp_fd, const char *name, int64_t now_ns)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd file = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd file = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     if (d->fs->ops->file_open(d->fs, tmp_fd, name, CF_FS_READ, &file.fd, NULL) != CF_OK)
         return;
@@ -71,11 +73,14 @@ static void sweep_one(cf_directory *d, int tmp_fd, const char *name, int64_t now
         (void)d->fs->ops->unlink_at(d->fs, tmp_fd, name, NULL);
 }
 
-/* Once a store, when its first unfinished file has been made. They are harmless: failures wait for the next time. */
+/* Once a store, when its first unfinished file has been made. They are harmless: failures wait for
+ * the next time. */
 static void sweep(cf_directory *d, int root_fd, int fresh_fd)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd tmp = {.fs = d->fs, .fd = -1};
-    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd tmp = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_names_deinit)
+    cf_names names = {0};
     cf_stat fresh = {0};
     bool swept = true;
     {
@@ -95,10 +100,12 @@ static void sweep(cf_directory *d, int root_fd, int fresh_fd)
 
 /* ---- open, write ---- */
 
-cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *opts, cf_store_put **ret, cf_error *e)
+cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *opts,
+                             cf_store_put **ret, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(put_freep) cf_store_put *p = NULL;
+    CF_CLEANUP(put_freep)
+    cf_store_put *p = NULL;
     CF_TRY(cf_store_key_check(key, e));
     CF_NEW(p, e);
     p->d = d;
@@ -112,7 +119,8 @@ cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *op
     CF_TRY(cf_directory_enter(d, &p->root_fd, e));
     const cf_err err = cf_directory_tmp_open(d, p->root_fd, p->tmp, &p->file, e);
     CF_TRY(cf_directory_explain(d, err, p->root_fd, key, 0, e));
-    /* Says that its writer lives. Where there are no locks, only its age protects it from being swept. */
+    /* Says that its writer lives. Where there are no locks, only its age protects it from being
+     * swept. */
     (void)d->fs->ops->lock(d->fs, p->file.fd, CF_FS_LOCK_EXCLUSIVE, NULL);
     sweep(d, p->root_fd, p->file.fd);
     *ret = CF_STEAL(p);
@@ -147,12 +155,13 @@ static void created_remember(cf_store_put *p, const cf_stat *st)
     cf_directory *const d = p->d;
     CF_DIRECTORY_HOLD(d);
     cf_created *const c = &d->created[d->created_next++ % CF_DIRECTORY_CREATED_MAX];
-    *c = (cf_created){.dev = st->dev, .ino = st->ino, .size_bytes = st->size_bytes, .mtime_ns = st->mtime_ns};
+    *c = (cf_created){
+        .dev = st->dev, .ino = st->ino, .size_bytes = st->size_bytes, .mtime_ns = st->mtime_ns};
     memcpy(c->id, p->id, sizeof(c->id));
 }
 
-/* What stands under the name after link or rename answered err: our file (the answer was lost, as NFS can), our file of
- * an earlier put with the same id, or another's. */
+/* What stands under the name after link or rename answered err: our file (the answer was lost, as
+ * NFS can), our file of an earlier put with the same id, or another's. */
 static cf_err settle(cf_store_put *p, const cf_stat *mine, int dir_fd, cf_err err, cf_error *e)
 {
     cf_directory *const d = p->d;
@@ -165,7 +174,8 @@ static cf_err settle(cf_store_put *p, const cf_stat *mine, int dir_fd, cf_err er
         return CF_OK;
     }
     if (st.type == CF_FILE_DIR)
-        CF_FAIL(e, CF_ERR_UNSUPPORTED, "object '%s' cannot be in '%.512s': it is a folder of other objects", p->key,
+        CF_FAIL(e, CF_ERR_UNSUPPORTED,
+                "object '%s' cannot be in '%.512s': it is a folder of other objects", p->key,
                 d->path);
     if (err != CF_ERR_EXISTS)
         return err;
@@ -186,7 +196,8 @@ static cf_err name_new(cf_store_put *p, const cf_stat *mine, int dir_fd, cf_erro
         err = settle(p, mine, dir_fd, err, e);
     if (err == CF_ERR_ACCESS)
         CF_FAIL(e, CF_ERR_ACCESS,
-                "object '%s' cannot be linked into '%.512s': permission denied, or no hard links there\n"
+                "object '%s' cannot be linked into '%.512s': permission denied, or no hard links "
+                "there\n"
                 "HINT: the filesystem must have hard links (ext4, xfs, btrfs; not FAT or exFAT)",
                 p->key, p->d->path);
     return err;
@@ -197,7 +208,8 @@ static cf_err name_over(cf_store_put *p, const cf_stat *mine, int dir_fd, cf_err
 {
     const cf_fs *const fs = p->d->fs;
     cf_stat old = {0};
-    if (fs->ops->stat_at(fs, dir_fd, cf_directory_name(p->key), &old, NULL) == CF_OK && old.type != CF_FILE_DIR)
+    if (fs->ops->stat_at(fs, dir_fd, cf_directory_name(p->key), &old, NULL) == CF_OK &&
+        old.type != CF_FILE_DIR)
         CF_TRY(cf_directory_stat(p->d, dir_fd, p->key, &old, e));
     CF_TRY(cf_directory_flock(p->d, dir_fd, CF_FS_LOCK_EXCLUSIVE, e));
     const cf_err err = fs->ops->rename_at(fs, p->root_fd, p->tmp, p->key, e);
@@ -209,7 +221,8 @@ static cf_err name_over(cf_store_put *p, const cf_stat *mine, int dir_fd, cf_err
 
 static cf_err name_once(cf_store_put *p, const cf_stat *mine, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = p->d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd dir = {.fs = p->d->fs, .fd = -1};
     CF_TRY(cf_directory_walk(p->d, p->root_fd, p->key, CF_WALK_MAKE, &dir, e));
     return p->create_only ? name_new(p, mine, dir.fd, e) : name_over(p, mine, dir.fd, e);
 }
@@ -221,26 +234,30 @@ static cf_err name_it(cf_store_put *p, const cf_stat *mine, cf_error *e)
     for (int i = 0; i < CF_DIRECTORY_TRIES_MAX && err == CF_ERR_NOT_FOUND; i++)
         err = name_once(p, mine, e);
     /* Not the object's absence, which CF_ERR_NOT_FOUND would mean to the caller. */
-    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_IO, "object '%s' cannot get its name in '%.512s': its folder or '%s' vanishes",
-              p->key, p->d->path, p->tmp);
+    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_IO,
+              "object '%s' cannot get its name in '%.512s': its folder or '%s' vanishes", p->key,
+              p->d->path, p->tmp);
     return err;
 }
 
 static cf_err finish_steps(cf_store_put *p, uint8_t *ret_sha256, cf_error *e)
 {
     const cf_fs *const fs = p->d->fs;
-    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep)
+    cf_dir_fd dir = {.fs = fs, .fd = -1};
     cf_stat mine = {0};
     CF_TRY(cf_hash_final(&p->hash, ret_sha256, e));
-    CF_TRY(fs->ops->sync(fs, p->file.fd, e));         /* 1. the bytes are safe           */
+    CF_TRY(fs->ops->sync(fs, p->file.fd, e)); /* 1. the bytes are safe           */
     CF_TRY(fs->ops->stat_fd(fs, p->file.fd, &mine, e));
-    CF_TRY(name_it(p, &mine, e));                     /* 2. they appear, whole           */
-    return cf_directory_walk(p->d, p->root_fd, p->key, CF_WALK_SYNC, &dir, e); /* 3. the name is safe */
+    CF_TRY(name_it(p, &mine, e)); /* 2. they appear, whole           */
+    return cf_directory_walk(p->d, p->root_fd, p->key, CF_WALK_SYNC, &dir,
+                             e); /* 3. the name is safe */
 }
 
 cf_err cf_directory_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(put_freep) cf_store_put *p = put;
+    CF_CLEANUP(put_freep)
+    cf_store_put *p = put;
     cf_stored stored = {.size_bytes = p->size_bytes, .digest.kind = CF_DIGEST_SHA256};
     CF_ENSURE(!p->broken, e, CF_ERR_IO, "an earlier write of object '%s' failed", p->key);
     const cf_err err = finish_steps(p, stored.digest.sha256, e);
@@ -250,10 +267,11 @@ cf_err cf_directory_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
     return CF_OK;
 }
 
-cf_err cf_directory_put(cf_store *s, const char *key, cf_slice body, const cf_put_opts *opts, cf_stored *ret,
-                        cf_error *e)
+cf_err cf_directory_put(cf_store *s, const char *key, cf_slice body, const cf_put_opts *opts,
+                        cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(put_freep) cf_store_put *p = NULL;
+    CF_CLEANUP(put_freep)
+    cf_store_put *p = NULL;
     CF_TRY(cf_directory_put_open(s, key, opts, &p, e));
     CF_TRY(cf_directory_put_write(p, body, e));
     return cf_directory_put_finish(CF_STEAL(p), ret, e);

@@ -2,8 +2,8 @@
  *
  * Store in memory: the second implementation, which most tests use.
  *
- * Invariant: objects are sorted by key; a body never changes once it stands there, so readers share it by reference
- * and no lock is held while a callback runs.
+ * Invariant: objects are sorted by key; a body never changes once it stands there, so readers share
+ * it by reference and no lock is held while a callback runs.
  */
 #include "store/memory.h"
 
@@ -109,7 +109,9 @@ static pthread_mutex_t *lock_take(memory *m)
 }
 
 /* Holds the lock to the end of the scope. */
-#define MEMORY_HOLD(m) CF_CLEANUP(unlockp) __attribute__((unused)) pthread_mutex_t *held_ = lock_take(m)
+#define MEMORY_HOLD(m)                                                                             \
+    CF_CLEANUP(unlockp)                                                                            \
+    __attribute__((unused)) pthread_mutex_t *held_ = lock_take(m)
 
 /* Index of the first key >= key. */
 static size_t find(const memory *m, cf_slice key)
@@ -173,7 +175,8 @@ static cf_err enter(memory *m, cf_store_op op, const char *key, cf_error *e)
     }
     if (m->hooks.before != NULL)
         CF_TRY(m->hooks.before(m->hooks.impl, op, key, e));
-    CF_ENSURE(there || op == CF_STORE_OP_CREATE, e, CF_ERR_NO_BUCKET, "the store in memory is not there");
+    CF_ENSURE(there || op == CF_STORE_OP_CREATE, e, CF_ERR_NO_BUCKET,
+              "the store in memory is not there");
     return CF_OK;
 }
 
@@ -186,7 +189,8 @@ static cf_err leave(memory *m, cf_store_op op, const char *key, cf_error *e)
 
 static cf_err digest_parts(cf_slice body, uint64_t part_bytes, cf_digest *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_hash_deinit) cf_hash all = {0};
+    CF_CLEANUP(cf_hash_deinit)
+    cf_hash all = {0};
     CF_TRY(cf_hash_init(&all, CF_HASH_SHA256, e));
     for (size_t at = 0; at < body.len; at += (size_t)part_bytes) {
         const size_t n = body.len - at < part_bytes ? body.len - at : (size_t)part_bytes;
@@ -212,11 +216,15 @@ static cf_err stored_make(cf_slice body, uint64_t part_bytes, cf_stored *ret, cf
 }
 
 /* The put itself: all or nothing, under the lock. */
-static cf_err place(memory *m, const char *key, cf_slice body, bool create_only, const char *id, cf_error *e)
+static cf_err place(memory *m, const char *key, cf_slice body, bool create_only, const char *id,
+                    cf_error *e)
 {
-    CF_CLEANUP(object_deinit) object fresh = {
-        .key = cf_strdup(key), .body = blob_new(body), .modified_utc_ms = m->world->now_utc_ms(m->world->impl)};
-    CF_ENSURE(fresh.key != NULL && fresh.body != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", body.len);
+    CF_CLEANUP(object_deinit)
+    object fresh = {.key = cf_strdup(key),
+                    .body = blob_new(body),
+                    .modified_utc_ms = m->world->now_utc_ms(m->world->impl)};
+    CF_ENSURE(fresh.key != NULL && fresh.body != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes",
+              body.len);
     memcpy(fresh.id, id, sizeof(fresh.id));
 
     MEMORY_HOLD(m);
@@ -234,8 +242,8 @@ static cf_err place(memory *m, const char *key, cf_slice body, bool create_only,
     return CF_OK;
 }
 
-static cf_err memory_put(cf_store *s, const char *key, cf_slice body, const cf_put_opts *opts, cf_stored *ret,
-                         cf_error *e)
+static cf_err memory_put(cf_store *s, const char *key, cf_slice body, const cf_put_opts *opts,
+                         cf_stored *ret, cf_error *e)
 {
     memory *const m = memory_of(s);
     char id[CF_STORE_ID_LEN + 1];
@@ -259,10 +267,12 @@ static void put_free(cf_store_put *p)
 }
 CF_DEFINE_FREEP(cf_store_put, put_free)
 
-static cf_err memory_put_open(cf_store *s, const char *key, const cf_put_opts *opts, cf_store_put **ret, cf_error *e)
+static cf_err memory_put_open(cf_store *s, const char *key, const cf_put_opts *opts,
+                              cf_store_put **ret, cf_error *e)
 {
     memory *const m = memory_of(s);
-    CF_CLEANUP(put_freep) cf_store_put *p = NULL;
+    CF_CLEANUP(put_freep)
+    cf_store_put *p = NULL;
     CF_TRY(cf_store_key_check(key, e));
     CF_NEW(p, e);
     p->m = m;
@@ -286,7 +296,8 @@ static cf_err memory_put_write(cf_store_put *p, cf_slice bytes, cf_error *e)
 
 static cf_err memory_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(put_freep) cf_store_put *p = put;
+    CF_CLEANUP(put_freep)
+    cf_store_put *p = put;
     cf_stored stored = {0};
     CF_TRY(enter(p->m, CF_STORE_OP_PUT_FINISH, p->key, e));
     CF_TRY(stored_make(cf_buf_slice(&p->body), p->m->part_bytes, &stored, e));
@@ -333,11 +344,12 @@ static cf_err give(memory *m, cf_slice body, cf_store_sink sink, void *sink_impl
     return CF_OK;
 }
 
-static cf_err memory_get(cf_store *s, const char *key, uint64_t offset, uint64_t len, cf_store_sink sink,
-                         void *sink_impl, cf_error *e)
+static cf_err memory_get(cf_store *s, const char *key, uint64_t offset, uint64_t len,
+                         cf_store_sink sink, void *sink_impl, cf_error *e)
 {
     memory *const m = memory_of(s);
-    CF_CLEANUP(blob_unrefp) blob *body = NULL;
+    CF_CLEANUP(blob_unrefp)
+    blob *body = NULL;
     uint64_t n = 0;
     CF_TRY(cf_store_key_check(key, e));
     CF_TRY(enter(m, CF_STORE_OP_GET, key, e));
@@ -377,7 +389,8 @@ typedef struct step {
     char text[CF_KEY_LEN_MAX + 1];
 } step;
 
-/* The first entry > after that is >= prefix. Each step looks anew, so that callbacks may change the store. */
+/* The first entry > after that is >= prefix. Each step looks anew, so that callbacks may change the
+ * store. */
 static void next_entry(memory *m, cf_slice prefix, cf_slice after, const char *delimiter, step *ret)
 {
     MEMORY_HOLD(m);
@@ -436,7 +449,8 @@ static void remove_key(memory *m, const char *key)
     memmove(o, o + 1, (m->count - (size_t)(o - m->objects)) * sizeof(*o));
 }
 
-static cf_err memory_delete_many(cf_store *s, const char *const *keys, size_t key_total, cf_error *e)
+static cf_err memory_delete_many(cf_store *s, const char *const *keys, size_t key_total,
+                                 cf_error *e)
 {
     memory *const m = memory_of(s);
     const char *const first = key_total > 0 ? keys[0] : "";

@@ -9,7 +9,8 @@
 #include "store/store.h"
 
 _Static_assert((unsigned)CF_STORE_ID_LEN == S3_ID_LEN, "the id of a put is the client's");
-_Static_assert(CF_STORE_PREFIX_LEN_MAX + 1 + CF_KEY_LEN_MAX <= S3_KEY_LEN_MAX, "prefix and key fit a key of S3");
+_Static_assert(CF_STORE_PREFIX_LEN_MAX + 1 + CF_KEY_LEN_MAX <= S3_KEY_LEN_MAX,
+               "prefix and key fit a key of S3");
 
 typedef struct s3_store {
     cf_store base;
@@ -36,8 +37,8 @@ static s3_store *s3_of(cf_store *s)
 static cf_err join(const s3_store *s, const char *text, full_key *ret, cf_error *e)
 {
     const size_t len = strlen(text);
-    CF_ENSURE(s->prefix_len + len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE, "key with prefix has %zu bytes, %u are allowed",
-              s->prefix_len + len, S3_KEY_LEN_MAX);
+    CF_ENSURE(s->prefix_len + len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE,
+              "key with prefix has %zu bytes, %u are allowed", s->prefix_len + len, S3_KEY_LEN_MAX);
     memcpy(ret->text, s->prefix, s->prefix_len);
     memcpy(ret->text + s->prefix_len, text, len + 1);
     return CF_OK;
@@ -63,13 +64,14 @@ static void stored_of(const s3_put_result *r, cf_stored *ret)
 
 static s3_put_opts put_opts_of(const cf_put_opts *opts)
 {
-    return opts == NULL ? (s3_put_opts){0} : (s3_put_opts){.create_only = opts->create_only, .id = opts->id};
+    return opts == NULL ? (s3_put_opts){0}
+                        : (s3_put_opts){.create_only = opts->create_only, .id = opts->id};
 }
 
 /* ---- writing ---- */
 
-static cf_err store_put(cf_store *store, const char *key, cf_slice body, const cf_put_opts *opts, cf_stored *ret,
-                        cf_error *e)
+static cf_err store_put(cf_store *store, const char *key, cf_slice body, const cf_put_opts *opts,
+                        cf_stored *ret, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     const s3_put_opts put = put_opts_of(opts);
@@ -84,11 +86,13 @@ static cf_err store_put(cf_store *store, const char *key, cf_slice body, const c
     return CF_OK;
 }
 
-static cf_err store_put_open(cf_store *store, const char *key, const cf_put_opts *opts, cf_store_put **ret, cf_error *e)
+static cf_err store_put_open(cf_store *store, const char *key, const cf_put_opts *opts,
+                             cf_store_put **ret, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     const s3_put_opts put = put_opts_of(opts);
-    CF_CLEANUP(cf_freep) cf_store_put *p = NULL;
+    CF_CLEANUP(cf_freep)
+    cf_store_put *p = NULL;
     char id[CF_STORE_ID_LEN + 1];
     full_key k;
     CF_TRY(full(s, key, &k, e));
@@ -107,7 +111,8 @@ static cf_err store_put_write(cf_store_put *p, cf_slice bytes, cf_error *e)
 
 static cf_err store_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_freep) cf_store_put *p = put;
+    CF_CLEANUP(cf_freep)
+    cf_store_put *p = put;
     s3_put_result result = {0};
     CF_TRY(s3_upload_finish(p->upload, &result, e));
     stored_of(&result, ret);
@@ -143,10 +148,10 @@ static cf_err counted(void *impl, cf_slice bytes, cf_error *e)
     return c->sink(c->impl, bytes, e);
 }
 
-/* An object shorter than its manifest says: HTTP has 416 for a range that begins behind the end, and gives what there is
- * of one that only ends there. */
-static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint64_t len, cf_store_sink sink,
-                        void *sink_impl, cf_error *e)
+/* An object shorter than its manifest says: HTTP has 416 for a range that begins behind the end,
+ * and gives what there is of one that only ends there. */
+static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint64_t len,
+                        cf_store_sink sink, void *sink_impl, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     const s3_range range = {.offset = offset, .len = len};
@@ -156,15 +161,18 @@ static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint6
     cf_error *const story = e != NULL ? e : &local;
     full_key k;
     CF_TRY(full(s, key, &k, e));
-    CF_ENSURE(len <= UINT64_MAX - offset, e, CF_ERR_DAMAGE, "object '%s' cannot have %llu bytes at %llu", key,
-              (unsigned long long)len, (unsigned long long)offset);
-    const cf_err err = s3_get(s->client, k.text, whole ? NULL : &range, counted, &count, /* ret= */ NULL, story);
+    CF_ENSURE(len <= UINT64_MAX - offset, e, CF_ERR_DAMAGE,
+              "object '%s' cannot have %llu bytes at %llu", key, (unsigned long long)len,
+              (unsigned long long)offset);
+    const cf_err err =
+        s3_get(s->client, k.text, whole ? NULL : &range, counted, &count, /* ret= */ NULL, story);
     CF_ENSURE(err == CF_OK || story->http_status != 416, e, CF_ERR_DAMAGE,
-              "object '%s' ends before byte %llu, where more was expected", key, (unsigned long long)offset);
+              "object '%s' ends before byte %llu, where more was expected", key,
+              (unsigned long long)offset);
     CF_TRY(err);
     CF_ENSURE(len == 0 || count.bytes == len, e, CF_ERR_DAMAGE,
-              "object '%s' has %llu bytes at %llu, but %llu were expected", key, (unsigned long long)count.bytes,
-              (unsigned long long)offset, (unsigned long long)len);
+              "object '%s' has %llu bytes at %llu, but %llu were expected", key,
+              (unsigned long long)count.bytes, (unsigned long long)offset, (unsigned long long)len);
     return CF_OK;
 }
 
@@ -175,7 +183,8 @@ static cf_err store_head(cf_store *store, const char *key, cf_object_stat *ret, 
     full_key k;
     CF_TRY(full(s, key, &k, e));
     CF_TRY(s3_head(s->client, k.text, &object, e));
-    *ret = (cf_object_stat){.size_bytes = object.size_bytes, .modified_utc_ms = object.modified_utc_ms};
+    *ret = (cf_object_stat){.size_bytes = object.size_bytes,
+                            .modified_utc_ms = object.modified_utc_ms};
     memcpy(ret->id, object.id, sizeof(ret->id));
     return CF_OK;
 }
@@ -187,8 +196,8 @@ typedef struct list_run {
     void *impl;
 } list_run;
 
-/* Foreign keys (a console's "folder/" objects among them) are left out. So is a common prefix <= after: servers differ
- * in whether they give it when keys under it are greater. */
+/* Foreign keys (a console's "folder/" objects among them) are left out. So is a common prefix <=
+ * after: servers differ in whether they give it when keys under it are greater. */
 static cf_err list_entry(void *impl, const s3_list_entry *entry, bool *ret_stop, cf_error *e)
 {
     const list_run *const l = impl;
@@ -203,7 +212,8 @@ static cf_err list_entry(void *impl, const s3_list_entry *entry, bool *ret_stop,
     key[rest.len] = '\0';
     if (entry->is_prefix)
         key[rest.len - 1] = '\0'; /* without its delimiter it must be a key */
-    if (strlen(key) != rest.len - (entry->is_prefix ? 1 : 0) || cf_store_key_check(key, NULL) != CF_OK)
+    if (strlen(key) != rest.len - (entry->is_prefix ? 1 : 0) ||
+        cf_store_key_check(key, NULL) != CF_OK)
         return CF_OK;
     if (entry->is_prefix)
         key[rest.len - 1] = '/';
@@ -216,8 +226,8 @@ static cf_err list_entry(void *impl, const s3_list_entry *entry, bool *ret_stop,
     return l->fn(l->impl, &out, ret_stop, e);
 }
 
-static cf_err store_list(cf_store *store, const char *prefix, const char *after, const char *delimiter,
-                         cf_store_list_fn fn, void *impl, cf_error *e)
+static cf_err store_list(cf_store *store, const char *prefix, const char *after,
+                         const char *delimiter, cf_store_list_fn fn, void *impl, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     list_run l = {.s = s, .after = cf_slice_str(after), .fn = fn, .impl = impl};
@@ -235,7 +245,8 @@ static cf_err store_list(cf_store *store, const char *prefix, const char *after,
 
 /* ---- deleting ---- */
 
-static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t key_total, cf_error *e)
+static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t key_total,
+                                cf_error *e)
 {
     s3_store *const s = s3_of(store);
     if (key_total == 0)
@@ -245,9 +256,12 @@ static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t
         CF_TRY(cf_store_key_check(keys[i], e));
         text_len += s->prefix_len + strlen(keys[i]) + 1;
     }
-    CF_CLEANUP(cf_freep) char *text = cf_alloc(text_len, 1);
-    CF_CLEANUP(cf_freep) const char **full_keys = cf_alloc(key_total, sizeof(*full_keys));
-    CF_ENSURE(text != NULL && full_keys != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu keys", key_total);
+    CF_CLEANUP(cf_freep)
+    char *text = cf_alloc(text_len, 1);
+    CF_CLEANUP(cf_freep)
+    const char **full_keys = cf_alloc(key_total, sizeof(*full_keys));
+    CF_ENSURE(text != NULL && full_keys != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu keys",
+              key_total);
     char *at = text;
     for (size_t i = 0; i < key_total; i++) {
         full_keys[i] = at;
@@ -320,21 +334,23 @@ static const cf_store_ops s3_ops = {
 
 cf_err cf_store_s3_new(const s3_client_opts *opts, const char *prefix, cf_store **ret, cf_error *e)
 {
-    CF_CLEANUP(cf_freep) s3_store *s = NULL;
+    CF_CLEANUP(cf_freep)
+    s3_store *s = NULL;
     const char *from = prefix != NULL ? prefix : "";
     from += strspn(from, "/");
     size_t len = strlen(from);
     while (len > 0 && from[len - 1] == '/')
         len--;
-    CF_ENSURE(len <= CF_STORE_PREFIX_LEN_MAX, e, CF_ERR_USAGE, "the prefix has %zu bytes, %d are allowed", len,
-              CF_STORE_PREFIX_LEN_MAX);
+    CF_ENSURE(len <= CF_STORE_PREFIX_LEN_MAX, e, CF_ERR_USAGE,
+              "the prefix has %zu bytes, %d are allowed", len, CF_STORE_PREFIX_LEN_MAX);
     CF_NEW(s, e);
     memcpy(s->prefix, from, len);
     s->prefix_len = len;
     if (len > 0)
         s->prefix[s->prefix_len++] = '/';
     s->base.ops = &s3_ops;
-    /* What AWS and every server tested has; the probe of init takes back what a server does not keep. */
+    /* What AWS and every server tested has; the probe of init takes back what a server does not
+     * keep. */
     s->base.features = CF_STORE_CONDITIONAL_CREATE | CF_STORE_BATCH_DELETE | CF_STORE_RANGED_GET;
     s->world = opts->world != NULL ? opts->world : cf_world_real();
     CF_TRY(s3_client_new(opts, &s->client, e));

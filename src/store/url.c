@@ -31,34 +31,40 @@ static cf_slice trim_slashes(cf_slice s)
 
 static bool bucket_byte_ok(uint8_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-           c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_';
 }
 
 static cf_err bucket_check(const char *url, cf_slice bucket, cf_error *e)
 {
     CF_ENSURE(bucket.len > 0, e, CF_ERR_USAGE, "repository '%s' names no bucket\n%s", url, example);
-    CF_ENSURE(bucket.len >= BUCKET_LEN_MIN, e, CF_ERR_USAGE, "repository '%s': the bucket's name has %zu bytes, %d are needed",
-              url, bucket.len, BUCKET_LEN_MIN);
+    CF_ENSURE(bucket.len >= BUCKET_LEN_MIN, e, CF_ERR_USAGE,
+              "repository '%s': the bucket's name has %zu bytes, %d are needed", url, bucket.len,
+              BUCKET_LEN_MIN);
     CF_ENSURE(bucket.len <= BUCKET_LEN_MAX, e, CF_ERR_USAGE,
-              "repository '%.512s': the bucket's name has %zu bytes, %d are allowed", url, bucket.len, BUCKET_LEN_MAX);
+              "repository '%.512s': the bucket's name has %zu bytes, %d are allowed", url,
+              bucket.len, BUCKET_LEN_MAX);
     for (size_t i = 0; i < bucket.len; i++)
         CF_ENSURE(bucket_byte_ok(bucket.ptr[i]), e, CF_ERR_USAGE,
-                  "repository '%s': the bucket's name has the byte 0x%02x\n%s", url, bucket.ptr[i], example);
+                  "repository '%s': the bucket's name has the byte 0x%02x\n%s", url, bucket.ptr[i],
+                  example);
     return CF_OK;
 }
 
-/* Each component by the rule for keys, so that a repository can be copied into a directory and back. */
+/* Each component by the rule for keys, so that a repository can be copied into a directory and
+ * back. */
 static cf_err prefix_check(const char *url, cf_slice prefix, cf_error *e)
 {
     CF_ENSURE(prefix.len <= CF_STORE_PREFIX_LEN_MAX, e, CF_ERR_USAGE,
-              "repository '%.512s': the prefix has %zu bytes, %d are allowed", url, prefix.len, CF_STORE_PREFIX_LEN_MAX);
+              "repository '%.512s': the prefix has %zu bytes, %d are allowed", url, prefix.len,
+              CF_STORE_PREFIX_LEN_MAX);
     while (prefix.len > 0) {
         const uint8_t *const slash = memchr(prefix.ptr, '/', prefix.len);
         const size_t n = slash == NULL ? prefix.len : (size_t)(slash - prefix.ptr);
         const cf_slice name = cf_slice_of(prefix.ptr, n);
         CF_ENSURE(cf_store_component_ok(name), e, CF_ERR_USAGE,
-                  "repository '%s': the prefix has the component '%.*s'; neither empty ones, '.' and '..', nor bytes "
+                  "repository '%s': the prefix has the component '%.*s'; neither empty ones, '.' "
+                  "and '..', nor bytes "
                   "but A-Z, a-z, 0-9, '.', '_', '-' are allowed\n%s",
                   url, CF_SLICE_FMT(name), example);
         const size_t step = slash == NULL ? n : n + 1;
@@ -69,7 +75,8 @@ static cf_err prefix_check(const char *url, cf_slice prefix, cf_error *e)
 
 static cf_err s3_parse(const char *url, cf_slice rest, cf_store_url *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {.is_s3 = true};
+    CF_CLEANUP(cf_store_url_deinit)
+    cf_store_url u = {.is_s3 = true};
     const uint8_t *const slash = rest.len == 0 ? NULL : memchr(rest.ptr, '/', rest.len);
     const size_t bucket_len = slash == NULL ? rest.len : (size_t)(slash - rest.ptr);
     const cf_slice bucket = cf_slice_of(rest.ptr, bucket_len);
@@ -86,12 +93,16 @@ static cf_err s3_parse(const char *url, cf_slice rest, cf_store_url *ret, cf_err
 
 static cf_err file_parse(const char *url, cf_slice rest, cf_store_url *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {0};
+    CF_CLEANUP(cf_store_url_deinit)
+    cf_store_url u = {0};
     CF_ENSURE(rest.len > 0 && rest.ptr[0] == '/', e, CF_ERR_USAGE,
-              "repository '%s' is not an absolute path: three slashes are needed\nHINT: --repo file:///path", url);
+              "repository '%s' is not an absolute path: three slashes are needed\nHINT: --repo "
+              "file:///path",
+              url);
     while (rest.len > 0 && rest.ptr[rest.len - 1] == '/')
         rest.len--;
-    CF_ENSURE(rest.len > 0, e, CF_ERR_USAGE, "repository '%s' is the root directory\n%s", url, example);
+    CF_ENSURE(rest.len > 0, e, CF_ERR_USAGE, "repository '%s' is the root directory\n%s", url,
+              example);
     CF_TRY(url_dup(rest, &u.path, e));
     *ret = u;
     u = (cf_store_url){0};
@@ -108,7 +119,8 @@ cf_err cf_store_url_parse(const char *url, cf_store_url *ret, cf_error *e)
         return s3_parse(url, cf_slice_of(text.ptr + s3.len, text.len - s3.len), ret, e);
     if (cf_slice_starts_with(text, file))
         return file_parse(url, cf_slice_of(text.ptr + file.len, text.len - file.len), ret, e);
-    CF_FAIL(e, CF_ERR_USAGE, "repository '%s' begins neither with s3:// nor with file://\n%s", url, example);
+    CF_FAIL(e, CF_ERR_USAGE, "repository '%s' begins neither with s3:// nor with file://\n%s", url,
+            example);
 }
 
 void cf_store_url_deinit(cf_store_url *u)

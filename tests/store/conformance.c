@@ -13,11 +13,15 @@ static void stores_and_gives_back(void **state)
         const char *title;
         size_t len;
     } rows[] = {
-        {"empty object", 0}, {"one byte", 1}, {"a sector", 512}, {"beyond a read buffer", 256 * 1024 + 1}, {"1 MiB", 1 << 20},
+        {"empty object", 0}, {"one byte", 1},
+        {"a sector", 512},   {"beyond a read buffer", 256 * 1024 + 1},
+        {"1 MiB", 1 << 20},
     };
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(1 << 20, 1);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep)
+    uint8_t *bytes = cf_alloc(1 << 20, 1);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const cf_slice body = cf_slice_of(bytes, rows[i].len);
         cf_stored stored = {0};
@@ -67,11 +71,14 @@ static void gives_ranges(void **state)
     };
     cf_error e = {0};
     uint8_t bytes[1000];
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf got = {0};
     cf_buf_init(&got, 4096);
     fill(bytes, sizeof(bytes), 7);
-    CHECK_ERR("setup", &e, CF_OK, s->ops->put(s, "size-1000", cf_slice_of(bytes, 1000), NULL, NULL, &e));
+    CHECK_ERR("setup", &e, CF_OK,
+              s->ops->put(s, "size-1000", cf_slice_of(bytes, 1000), NULL, NULL, &e));
     CHECK_ERR("setup", &e, CF_OK, s->ops->put(s, "size-0", cf_slice_of(bytes, 0), NULL, NULL, &e));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char key[32];
@@ -81,8 +88,10 @@ static void gives_ranges(void **state)
                   s->ops->get(s, key, rows[i].offset, rows[i].len, append, &got, &e));
         if (rows[i].err != CF_OK)
             continue;
-        const size_t n = rows[i].len == 0 ? rows[i].size - (size_t)rows[i].offset : (size_t)rows[i].len;
-        CHECK(rows[i].title, cf_slice_eq(cf_buf_slice(&got), cf_slice_of(bytes + rows[i].offset, n)));
+        const size_t n =
+            rows[i].len == 0 ? rows[i].size - (size_t)rows[i].offset : (size_t)rows[i].len;
+        CHECK(rows[i].title,
+              cf_slice_eq(cf_buf_slice(&got), cf_slice_of(bytes + rows[i].offset, n)));
     }
 }
 
@@ -90,9 +99,12 @@ static void says_what_is_absent(void **state)
 {
     cf_error e = {0};
     cf_object_stat stat = {.size_bytes = 77};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf got = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     cf_buf_init(&got, 4096);
     CHECK_ERR("setup", &e, CF_OK, put_text(s, "a/b", "x", &e));
     static const char *const keys[] = {"c", "a", "a/bb", "a/b/c", "a/b.c", "z/z/z"};
@@ -123,15 +135,35 @@ static void refuses_what_is_no_key(void **state)
     memset(long_component, 'c', sizeof(long_component) - 1);
     long_component[sizeof(long_component) - 1] = '\0';
     const char *const keys[] = {
-        "",     "/",     "/a",    "a/",      "a//b",   "..",       ".",       "a/../b", "a/.",
-        "a b",  "a\nb",  "a\\b",  "a%2Fb",   "\xc3\xa9", "a?b",     "a+b",     "a~b",    ".chunkferry-tmp/x",
-        ".chunkferry-tmp", long_key, long_component,
+        "",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        "..",
+        ".",
+        "a/../b",
+        "a/.",
+        "a b",
+        "a\nb",
+        "a\\b",
+        "a%2Fb",
+        "\xc3\xa9",
+        "a?b",
+        "a+b",
+        "a~b",
+        ".chunkferry-tmp/x",
+        ".chunkferry-tmp",
+        long_key,
+        long_component,
     };
     cf_error e = {0};
     cf_object_stat stat = {0};
     cf_store_put *p = NULL;
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf got = {0};
     cf_buf_init(&got, 4096);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         CHECK_ERR(keys[i], &e, CF_ERR_USAGE, put_text(s, keys[i], "x", &e));
@@ -143,7 +175,8 @@ static void refuses_what_is_no_key(void **state)
     long_key[CF_KEY_LEN_MAX] = '\0'; /* one byte less: the longest key there is */
     long_key[CF_KEY_LEN_MAX - 1] = 'k';
     long_component[CF_KEY_COMPONENT_LEN_MAX] = '\0';
-    static const char *const good[] = {"-", "_", "...", ".a", "a.", "..a", "A-Z_0.9", "x/.chunkferry-tmp"};
+    static const char *const good[] = {"-",  "_",   "...",     ".a",
+                                       "a.", "..a", "A-Z_0.9", "x/.chunkferry-tmp"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         CHECK_ERR(good[i], &e, CF_OK, put_text(s, good[i], good[i], &e));
         CHECK(good[i], holds(s, good[i], cf_slice_str(good[i])));
@@ -151,7 +184,8 @@ static void refuses_what_is_no_key(void **state)
     CHECK_ERR("longest key", &e, CF_OK, put_text(s, long_key, "long", &e));
     CHECK("longest key", holds(s, long_key, cf_slice_str("long")));
     CHECK_ERR("longest component", &e, CF_OK, put_text(s, long_component, "comp", &e));
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     CHECK_ERR("all are listed", &e, CF_OK, list_into(s, "", NULL, NULL, &l, &e));
     CHECK("all are listed", l.count == sizeof(good) / sizeof(good[0]) + 2);
 }
@@ -160,8 +194,10 @@ static void overwrites(void **state)
 {
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     CHECK_ERR("first", &e, CF_OK, put_text(s, "l/1", "the longer body of the first", &e));
     CHECK_ERR("second", &e, CF_OK, put_text(s, "l/1", "short", &e));
     CHECK("second", holds(s, "l/1", cf_slice_str("short")));
@@ -181,15 +217,19 @@ static void creates_only_once(void **state)
     static const cf_put_opts by_a = {.create_only = true, .id = ID_A};
     static const cf_put_opts by_b = {.create_only = true, .id = ID_B};
     static const cf_put_opts by_any = {.create_only = true};
-    static const cf_put_opts bad[] = {{.create_only = true, .id = "123"}, {.id = "g123456789abcdef0123456789abcdef"}};
+    static const cf_put_opts bad[] = {{.create_only = true, .id = "123"},
+                                      {.id = "g123456789abcdef0123456789abcdef"}};
     static const char *const key = "snapshots/1";
     cf_error e = {0};
     cf_object_stat stat = {0};
     cf_store_put *p = NULL;
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
     CHECK_ERR("first", &e, CF_OK, s->ops->put(s, key, cf_slice_str("a"), &by_a, NULL, &e));
-    CHECK_ERR("another's", &e, CF_ERR_EXISTS, s->ops->put(s, key, cf_slice_str("b"), &by_b, NULL, &e));
-    CHECK_ERR("no id", &e, CF_ERR_EXISTS, s->ops->put(s, key, cf_slice_str("a"), &by_any, NULL, &e));
+    CHECK_ERR("another's", &e, CF_ERR_EXISTS,
+              s->ops->put(s, key, cf_slice_str("b"), &by_b, NULL, &e));
+    CHECK_ERR("no id", &e, CF_ERR_EXISTS,
+              s->ops->put(s, key, cf_slice_str("a"), &by_any, NULL, &e));
     CHECK_ERR("ours again", &e, CF_OK, s->ops->put(s, key, cf_slice_str("a"), &by_a, NULL, &e));
     CHECK("still the first", holds(s, key, cf_slice_str("a")));
     CHECK_ERR("its id", &e, CF_OK, s->ops->head(s, key, &stat, &e));
@@ -201,20 +241,25 @@ static void creates_only_once(void **state)
     CHECK("still the first", holds(s, key, cf_slice_str("a")));
 
     CHECK_ERR("plain put overwrites", &e, CF_OK, put_text(s, key, "plain", &e));
-    CHECK_ERR("not ours any more", &e, CF_ERR_EXISTS, s->ops->put(s, key, cf_slice_str("a"), &by_a, NULL, &e));
+    CHECK_ERR("not ours any more", &e, CF_ERR_EXISTS,
+              s->ops->put(s, key, cf_slice_str("a"), &by_a, NULL, &e));
     CHECK_ERR("free again", &e, CF_OK, s->ops->delete_many(s, &key, 1, &e));
     CHECK_ERR("free again", &e, CF_OK, s->ops->put(s, key, cf_slice_str("b"), &by_b, NULL, &e));
     CHECK("free again", holds(s, key, cf_slice_str("b")));
     for (size_t i = 0; i < 2; i++)
-        CHECK_ERR("bad id", &e, CF_ERR_USAGE, s->ops->put(s, "other", cf_slice_str("b"), &bad[i], NULL, &e));
-    CHECK_ERR("empty object", &e, CF_OK, s->ops->put(s, "fence", cf_slice_str(""), &by_any, NULL, &e));
-    CHECK_ERR("empty object", &e, CF_ERR_EXISTS, s->ops->put(s, "fence", cf_slice_str("x"), &by_any, NULL, &e));
+        CHECK_ERR("bad id", &e, CF_ERR_USAGE,
+                  s->ops->put(s, "other", cf_slice_str("b"), &bad[i], NULL, &e));
+    CHECK_ERR("empty object", &e, CF_OK,
+              s->ops->put(s, "fence", cf_slice_str(""), &by_any, NULL, &e));
+    CHECK_ERR("empty object", &e, CF_ERR_EXISTS,
+              s->ops->put(s, "fence", cf_slice_str("x"), &by_any, NULL, &e));
 }
 
 /* What the digest must be, by its own words. */
 static void check_digest(const char *title, cf_slice body, const cf_digest *digest)
 {
-    CF_CLEANUP(cf_hash_deinit) cf_hash all = {0};
+    CF_CLEANUP(cf_hash_deinit)
+    cf_hash all = {0};
     cf_error e = {0};
     uint8_t sha256[CF_SHA256_LEN];
     if (digest->kind == CF_DIGEST_SHA256) {
@@ -226,7 +271,8 @@ static void check_digest(const char *title, cf_slice body, const cf_digest *dige
             const size_t left = body.len - at;
             const size_t n = left < digest->part_bytes ? left : (size_t)digest->part_bytes;
             CHECK_ERR(title, &e, CF_OK, cf_sha256(cf_slice_of(body.ptr + at, n), sha256, &e));
-            CHECK_ERR(title, &e, CF_OK, cf_hash_update(&all, cf_slice_of(sha256, sizeof(sha256)), &e));
+            CHECK_ERR(title, &e, CF_OK,
+                      cf_hash_update(&all, cf_slice_of(sha256, sizeof(sha256)), &e));
         }
         CHECK_ERR(title, &e, CF_OK, cf_hash_final(&all, sha256, &e));
     }
@@ -239,7 +285,8 @@ static void stream_one(cf_store *s, const char *title, const char *key, cf_slice
     cf_store_put *p = NULL;
     cf_stored stored = {0};
     cf_object_stat stat = {0};
-    CHECK_ERR(title, &e, CF_OK, s->ops->put_open(s, key, &(cf_put_opts){.create_only = true}, &p, &e));
+    CHECK_ERR(title, &e, CF_OK,
+              s->ops->put_open(s, key, &(cf_put_opts){.create_only = true}, &p, &e));
     for (size_t at = 0; at < body.len; at += step) {
         const size_t n = body.len - at < step ? body.len - at : step;
         CHECK_ERR(title, &e, CF_OK, s->ops->put_write(p, cf_slice_of(body.ptr + at, n), &e));
@@ -269,8 +316,10 @@ static void streams(void **state)
         {"two parts exactly", part * 2, 999983},
         {"three parts and some", part * 3 + 7, 999983},
     };
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc((size_t)part * 3 + 7, 1);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep)
+    uint8_t *bytes = cf_alloc((size_t)part * 3 + 7, 1);
     CHECK("setup", bytes != NULL);
     fill(bytes, (size_t)part * 3 + 7, 3);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -284,9 +333,12 @@ static void aborts_without_a_trace(void **state)
 {
     const size_t part = (size_t)conformance_of(state)->part_bytes;
     const size_t lens[] = {0, 10, part, part * 2 + 5};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(part * 2 + 5, 1);
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep)
+    uint8_t *bytes = cf_alloc(part * 2 + 5, 1);
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     cf_error e = {0};
     cf_object_stat stat = {0};
     for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
@@ -313,9 +365,12 @@ static void passes_the_sinks_error_on(void **state)
 {
     cf_error e = {0};
     size_t calls = 0;
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(1 << 20, 1);
-    CF_CLEANUP(cf_buf_deinit) cf_buf small = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep)
+    uint8_t *bytes = cf_alloc(1 << 20, 1);
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf small = {0};
     CHECK_ERR("setup", &e, CF_OK, s->ops->put(s, "k", cf_slice_of(bytes, 1 << 20), NULL, NULL, &e));
     CHECK_ERR("sink", &e, CF_ERR_SOURCE, s->ops->get(s, "k", 0, 0, refuse, &calls, &e));
     CHECK("sink is called once", calls == 1);
@@ -332,7 +387,8 @@ static void tells_the_time(void **state)
     int64_t after = 0;
     cf_object_stat stat = {0};
     const cf_world *const w = cf_world_real();
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
     CHECK_ERR("time", &e, CF_OK, s->ops->now_utc_ms(s, &before, &e));
     CHECK_ERR("time", &e, CF_OK, put_text(s, "k", "x", &e));
     CHECK_ERR("time", &e, CF_OK, s->ops->head(s, "k", &stat, &e));
@@ -349,9 +405,12 @@ static void knows_that_the_place_is_absent(void **state)
     const conformance *const c = conformance_of(state);
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = c->open_absent(c->impl);
-    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = c->open_absent(c->impl);
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf got = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     cf_buf_init(&got, 100);
     CHECK("setup", s != NULL);
     CHECK_ERR("put", &e, CF_ERR_NO_BUCKET, put_text(s, key, "x", &e));
@@ -366,7 +425,8 @@ static void counts_and_creates_again(void **state)
     cf_error e = {0};
     cf_store_counts before = {0};
     cf_store_counts after = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
     s->ops->get_counts(s, &before);
     CHECK_ERR("create what is there", &e, CF_OK, s->ops->create(s, &e));
     CHECK_ERR("put", &e, CF_OK, put_text(s, "k", "twelve bytes", &e));

@@ -9,13 +9,15 @@
 
 typedef struct conformance {
     const char *name;
-    /* A store over a place of its own, there and empty; n differs from call to call. Freed by the suite. */
+    /* A store over a place of its own, there and empty; n differs from call to call. Freed by the
+     * suite. */
     cf_store *(*open)(void *impl, unsigned n);
     /* A store over a place that is not there. */
     cf_store *(*open_absent)(void *impl);
-    uint64_t part_bytes;    /* a streamed put is tried at this boundary */
-    cf_err absent_head;     /* what head answers there: S3's HEAD has no body that tells bucket from key */
-    unsigned race_rounds;   /* how often racing threads start */
+    uint64_t part_bytes; /* a streamed put is tried at this boundary */
+    cf_err
+        absent_head; /* what head answers there: S3's HEAD has no body that tells bucket from key */
+    unsigned race_rounds; /* how often racing threads start */
     void *impl;
 } conformance;
 

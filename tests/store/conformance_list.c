@@ -7,13 +7,53 @@
 #include "tests/store/conformance_impl.h"
 #include "tests/store/conformance_util.h"
 
-/* In byte order, and chosen so that folders, their names and what sorts around '/' get in each other's way. */
+/* In byte order, and chosen so that folders, their names and what sorts around '/' get in each
+ * other's way. */
 static const char *const hostile[] = {
-    "-.",      "-/-",       "...",     "0",       "A",      "B/x",     "Z",       "_",       "a-.",     "a-/b",    "a-b.",
-    "a-b-/c",  "a-b.c/d",   "a-b/c",   "a.b",     "a.b.c/d", "a/-",    "a/.x",    "a/0",     "a/A",     "a/b-c/d", "a/b.c",
-    "a/b/c-d", "a/b/c/d",   "a/bb",    "a/c/a/b", "a/c/b",  "a0",      "a_",      "aa",      "ab/c",    "ab0",     "b-/b-/c",
-    "b-/b/c",  "b/b/b",     "b0/b",    "nodes/k-1/snapshots/1",        "nodes/k.1/x",        "nodes/k/leases/1",
-    "nodes/k/runs/r/1",     "nodes/k/runs/r/2",   "nodes/k/snapshots/1", "nodes/k/snapshots/2", "nodes/k0/x",
+    "-.",
+    "-/-",
+    "...",
+    "0",
+    "A",
+    "B/x",
+    "Z",
+    "_",
+    "a-.",
+    "a-/b",
+    "a-b.",
+    "a-b-/c",
+    "a-b.c/d",
+    "a-b/c",
+    "a.b",
+    "a.b.c/d",
+    "a/-",
+    "a/.x",
+    "a/0",
+    "a/A",
+    "a/b-c/d",
+    "a/b.c",
+    "a/b/c-d",
+    "a/b/c/d",
+    "a/bb",
+    "a/c/a/b",
+    "a/c/b",
+    "a0",
+    "a_",
+    "aa",
+    "ab/c",
+    "ab0",
+    "b-/b-/c",
+    "b-/b/c",
+    "b/b/b",
+    "b0/b",
+    "nodes/k-1/snapshots/1",
+    "nodes/k.1/x",
+    "nodes/k/leases/1",
+    "nodes/k/runs/r/1",
+    "nodes/k/runs/r/2",
+    "nodes/k/snapshots/1",
+    "nodes/k/snapshots/2",
+    "nodes/k0/x",
 };
 enum { HOSTILE_TOTAL = sizeof(hostile) / sizeof(hostile[0]) };
 
@@ -27,8 +67,8 @@ static int by_bytes(const void *a, const void *b)
 }
 
 /* The words of store.h, naively: each key, or its common prefix once. */
-static cf_err model(const char *const *keys, size_t total, const char *prefix, const char *after, bool delimited,
-                    listed *ret, cf_error *e)
+static cf_err model(const char *const *keys, size_t total, const char *prefix, const char *after,
+                    bool delimited, listed *ret, cf_error *e)
 {
     char last[CF_KEY_LEN_MAX + 2] = "";
     cf_buf_deinit(&ret->text);
@@ -51,11 +91,13 @@ static cf_err model(const char *const *keys, size_t total, const char *prefix, c
     return CF_OK;
 }
 
-static void compare(cf_store *s, const char *const *keys, size_t total, const char *prefix, const char *after,
-                    const char *delimiter)
+static void compare(cf_store *s, const char *const *keys, size_t total, const char *prefix,
+                    const char *after, const char *delimiter)
 {
-    CF_CLEANUP(listed_deinit) listed got = {0};
-    CF_CLEANUP(listed_deinit) listed want = {0};
+    CF_CLEANUP(listed_deinit)
+    listed got = {0};
+    CF_CLEANUP(listed_deinit)
+    listed want = {0};
     cf_error e = {0};
     CHECK_ERR("model", &e, CF_OK, model(keys, total, prefix, after, delimiter != NULL, &want, &e));
     CHECK_ERR(prefix, &e, CF_OK, list_into(s, prefix, after, delimiter, &got, &e));
@@ -68,16 +110,51 @@ static void compare(cf_store *s, const char *const *keys, size_t total, const ch
 static void lists_in_byte_order(void **state)
 {
     static const char *const prefixes[] = {
-        "", "a", "a/", "a-", "a-b", "a/b", "a/b/", "a/b/c", "b-/b", "nodes/", "nodes/k", "nodes/k/", "nodes/k/snapshots/",
-        "nodes/k/snapshots/1", "nodes/k/snapshots/1/", "zz", "zz/y", "-/", "a/c/a/b", "..",
+        "",
+        "a",
+        "a/",
+        "a-",
+        "a-b",
+        "a/b",
+        "a/b/",
+        "a/b/c",
+        "b-/b",
+        "nodes/",
+        "nodes/k",
+        "nodes/k/",
+        "nodes/k/snapshots/",
+        "nodes/k/snapshots/1",
+        "nodes/k/snapshots/1/",
+        "zz",
+        "zz/y",
+        "-/",
+        "a/c/a/b",
+        "...",
     };
     static const char *const afters[] = {
-        NULL, "-", "a", "a-", "a-b", "a.", "a/", "a/b", "a/b/", "a/b/c", "a/b/c/d", "a/b/zz", "a0", "nodes/k/", "nodes/k/snapshots/1",
-        "nodes/k/snapshots/1x", "zz", "~",
+        NULL,
+        "-",
+        "a",
+        "a-",
+        "a-b",
+        "a.",
+        "a/",
+        "a/b",
+        "a/b/",
+        "a/b/c",
+        "a/b/c/d",
+        "a/b/zz",
+        "a0",
+        "nodes/k/",
+        "nodes/k/snapshots/1",
+        "nodes/k/snapshots/1x",
+        "zz",
+        "~",
     };
     const char *sorted[HOSTILE_TOTAL];
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
     memcpy(sorted, hostile, sizeof(hostile));
     qsort(sorted, HOSTILE_TOTAL, sizeof(sorted[0]), by_bytes);
     for (size_t i = 0; i < HOSTILE_TOTAL; i++) /* not in order, so that none comes by chance */
@@ -146,9 +223,12 @@ static void put_many(cf_store *s, char (*keys)[MANY_KEY_SIZE])
 static void pages_and_deletes_many(void **state)
 {
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep) char(*keys)[MANY_KEY_SIZE] = cf_alloc(MANY_TOTAL, MANY_KEY_SIZE);
-    CF_CLEANUP(cf_freep) const char **pointers = cf_alloc(MANY_TOTAL + 1, sizeof(*pointers));
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep)
+    char(*keys)[MANY_KEY_SIZE] = cf_alloc(MANY_TOTAL, MANY_KEY_SIZE);
+    CF_CLEANUP(cf_freep)
+    const char **pointers = cf_alloc(MANY_TOTAL + 1, sizeof(*pointers));
     for (size_t i = 0; i < MANY_TOTAL; i++) {
         (void)snprintf(keys[i], MANY_KEY_SIZE, "nodes/k/runs/r%zu/%010zu-pack", i / 600, i);
         pointers[i] = keys[i];
@@ -159,24 +239,28 @@ static void pages_and_deletes_many(void **state)
     compare(s, pointers, MANY_TOTAL, "nodes/k/runs/", NULL, "/");
 
     stats all = {0};
-    CHECK_ERR("sizes and times", &e, CF_OK, s->ops->list(s, "nodes/", NULL, NULL, stats_add, &all, &e));
+    CHECK_ERR("sizes and times", &e, CF_OK,
+              s->ops->list(s, "nodes/", NULL, NULL, stats_add, &all, &e));
     CHECK("sizes", all.count == MANY_TOTAL && all.bytes == 4 * MANY_TOTAL);
     CHECK("times", all.oldest_ms > 1500000000000 && all.newest_ms - all.oldest_ms < 300000);
     static const size_t stops[] = {1, 999, 1000, 1001, MANY_TOTAL};
     for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
         stats some = {.stop_after = stops[i]};
-        CHECK_ERR("stopped early", &e, CF_OK, s->ops->list(s, "", NULL, NULL, stats_add, &some, &e));
+        CHECK_ERR("stopped early", &e, CF_OK,
+                  s->ops->list(s, "", NULL, NULL, stats_add, &some, &e));
         CHECK("stopped early", some.count == stops[i]);
     }
     stats failing = {.fail_with = CF_ERR_SOURCE};
-    CHECK_ERR("the callback's error", &e, CF_ERR_SOURCE, s->ops->list(s, "", NULL, NULL, stats_add, &failing, &e));
+    CHECK_ERR("the callback's error", &e, CF_ERR_SOURCE,
+              s->ops->list(s, "", NULL, NULL, stats_add, &failing, &e));
     CHECK("the callback's error", failing.count == 1);
 
     const char *const kept = keys[700];
     pointers[700] = "never/was";
     CHECK_ERR("delete all but one", &e, CF_OK, s->ops->delete_many(s, pointers, MANY_TOTAL, &e));
     compare(s, &kept, 1, "", NULL, NULL);
-    compare(s, &kept, 1, "nodes/k/runs/", NULL, "/"); /* the other runs' folders are no common prefixes */
+    compare(s, &kept, 1, "nodes/k/runs/", NULL,
+            "/"); /* the other runs' folders are no common prefixes */
     CHECK("the one", holds(s, kept, cf_slice_str("some")));
 }
 
@@ -200,7 +284,8 @@ static void lets_callbacks_call_the_store(void **state)
     static const char *const keys[] = {"x/1", "x/2/a", "x/2/b", "x/3"};
     static const char *const left[] = {"eaten/last"};
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
     eater x = {.s = s};
     for (size_t i = 0; i < 4; i++)
         CHECK_ERR("setup", &e, CF_OK, put_text(s, keys[i], "x", &e));

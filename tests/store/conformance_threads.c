@@ -56,7 +56,8 @@ static void race_once(cf_store *s, const char *key, uint32_t seed)
     uint32_t winner = 0;
     assert_int_equal(pthread_barrier_init(&start, NULL, THREADS), 0);
     for (uint32_t i = 0; i < THREADS; i++) {
-        racers[i] = (racer){.s = s, .key = key, .start = &start, .seed = seed + i, .streamed = i % 2 == 1};
+        racers[i] =
+            (racer){.s = s, .key = key, .start = &start, .seed = seed + i, .streamed = i % 2 == 1};
         assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
     }
     for (uint32_t i = 0; i < THREADS; i++) {
@@ -76,7 +77,8 @@ static void race_once(cf_store *s, const char *key, uint32_t seed)
 
 static void lets_one_racer_win(void **state)
 {
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
     for (unsigned i = 0; i < conformance_of(state)->race_rounds; i++) {
         char key[64];
         (void)snprintf(key, sizeof(key), "race/%u/snapshots/x", i);
@@ -106,7 +108,8 @@ static void *overwrite(void *arg)
     body_fill(b, false);
     for (bool flip = false; !atomic_load(&o->stop) && o->err == CF_OK; flip = !flip)
         o->err = o->s->ops->put(o->s, "leases/0000000002",
-                                flip ? cf_slice_of(a, BODY_A_LEN) : cf_slice_of(b, BODY_B_LEN), NULL, NULL, NULL);
+                                flip ? cf_slice_of(a, BODY_A_LEN) : cf_slice_of(b, BODY_B_LEN),
+                                NULL, NULL, NULL);
     return NULL;
 }
 
@@ -117,8 +120,10 @@ static void shows_whole_objects_under_overwriting(void **state)
     uint8_t b[BODY_A_LEN];
     cf_error e = {0};
     pthread_t thread;
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     overwriter o = {.s = s};
     bool whole = true;
     bool shown = true;
@@ -130,7 +135,8 @@ static void shows_whole_objects_under_overwriting(void **state)
               s->ops->put(s, "leases/0000000002", cf_slice_of(a, BODY_A_LEN), NULL, NULL, &e));
     assert_int_equal(pthread_create(&thread, NULL, overwrite, &o), 0);
     for (int i = 0; i < LOOKS && whole && shown; i++) {
-        CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
+        CF_CLEANUP(cf_buf_deinit)
+        cf_buf got = {0};
         cf_buf_init(&got, 1 << 20);
         const cf_err err = cf_store_get_small(s, "leases/0000000002", &got, &e);
         whole = err == CF_OK && (cf_slice_eq(cf_buf_slice(&got), cf_slice_of(a, BODY_A_LEN)) ||
@@ -158,7 +164,8 @@ static const char *work_once(worker *w, unsigned round)
     const char *const keys[] = {key};
     cf_store_put *p = NULL;
     cf_object_stat stat = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     (void)snprintf(prefix, sizeof(prefix), "w/%u/", w->n);
     (void)snprintf(key, sizeof(key), "w/%u/%u/o", w->n, round);
     (void)snprintf(text, sizeof(text), "worker %u round %u", w->n, round);
@@ -191,8 +198,10 @@ static void serves_all_threads_at_once(void **state)
     pthread_t threads[THREADS];
     worker workers[THREADS];
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = conformance_open(state);
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     for (unsigned i = 0; i < THREADS; i++) {
         workers[i] = (worker){.s = s, .n = i};
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);

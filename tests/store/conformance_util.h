@@ -19,17 +19,17 @@
 #include "s3/base/hash.h"
 #include "store/store.h"
 
-#define CHECK_ERR(title, e, expected, call)                                                                     \
-    do {                                                                                                        \
-        const cf_err check_err_ = (call);                                                                       \
-        if (check_err_ != (expected))                                                                           \
-            fail_msg("%s: %s gave %s, not %s: %s", (title), #call, cf_err_name(check_err_),                     \
-                     cf_err_name(expected), (e)->message);                                                      \
+#define CHECK_ERR(title, e, expected, call)                                                        \
+    do {                                                                                           \
+        const cf_err check_err_ = (call);                                                          \
+        if (check_err_ != (expected))                                                              \
+            fail_msg("%s: %s gave %s, not %s: %s", (title), #call, cf_err_name(check_err_),        \
+                     cf_err_name(expected), (e)->message);                                         \
     } while (0)
-#define CHECK(title, condition)                                  \
-    do {                                                         \
-        if (!(condition))                                        \
-            fail_msg("%s: not so: %s", (title), #condition);     \
+#define CHECK(title, condition)                                                                    \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fail_msg("%s: not so: %s", (title), #condition);                                       \
     } while (0)
 
 /* Bytes that differ from place to place and from seed to seed. */
@@ -42,10 +42,12 @@ static inline void fill(uint8_t *bytes, size_t len, uint32_t seed)
     }
 }
 
-/* The object is there and holds exactly these bytes. false without a message: usable in any thread. */
+/* The object is there and holds exactly these bytes. false without a message: usable in any thread.
+ */
 static inline bool holds(cf_store *s, const char *key, cf_slice expected)
 {
-    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf b = {0};
     cf_buf_init(&b, expected.len + 1024);
     return cf_store_get_small(s, key, &b, NULL) == CF_OK && cf_slice_eq(cf_buf_slice(&b), expected);
 }
@@ -66,7 +68,8 @@ static inline void listed_deinit(listed *l)
     cf_buf_deinit(&l->text);
 }
 
-static inline cf_err listed_add(void *impl, const cf_store_entry *entry, bool *ret_stop, cf_error *e)
+static inline cf_err listed_add(void *impl, const cf_store_entry *entry, bool *ret_stop,
+                                cf_error *e)
 {
     listed *const l = impl;
     (void)ret_stop;
@@ -74,8 +77,8 @@ static inline cf_err listed_add(void *impl, const cf_store_entry *entry, bool *r
     return cf_buf_printf(&l->text, e, "%s%s\n", entry->is_prefix ? "P " : "", entry->key);
 }
 
-static inline cf_err list_into(cf_store *s, const char *prefix, const char *after, const char *delimiter, listed *ret,
-                               cf_error *e)
+static inline cf_err list_into(cf_store *s, const char *prefix, const char *after,
+                               const char *delimiter, listed *ret, cf_error *e)
 {
     cf_buf_deinit(&ret->text);
     cf_buf_init(&ret->text, 8 * 1024 * 1024);

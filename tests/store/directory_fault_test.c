@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fault loops over the directory store: the nth filesystem call fails, the nth allocation fails, for n = 1.. until the
- * run gets through. After each: the right error, old or new object whole and nothing between, no descriptor leaked, and
- * the same put again with the same id succeeds.
+ * Fault loops over the directory store: the nth filesystem call fails, the nth allocation fails,
+ * for n = 1.. until the run gets through. After each: the right error, old or new object whole and
+ * nothing between, no descriptor leaked, and the same put again with the same id succeeds.
  */
 #include <dirent.h>
 
@@ -80,7 +80,8 @@ static void check_put(bench *b, bool create_only, cf_err err, const char *title)
 {
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     const bool fresh = holds(b->sober, key, body_of(b, true));
     if (err == CF_OK)
         CHECK(title, fresh);
@@ -95,7 +96,8 @@ static void check_put(bench *b, bool create_only, cf_err err, const char *title)
     CHECK(title, holds(b->sober, key, body_of(b, true)));
 }
 
-static unsigned long put_loop(void **state, bool create_only, cf_err code, bool after, const char *name)
+static unsigned long put_loop(void **state, bool create_only, cf_err code, bool after,
+                              const char *name)
 {
     static bench b; /* large; the test's only thread */
     for (unsigned long n = 1; n < LOOP_MAX; n++) {
@@ -108,8 +110,10 @@ static unsigned long put_loop(void **state, bool create_only, cf_err code, bool 
         fault_fs_arm(&b.fault, n, code, after, NULL);
         const cf_err err = stream(b.s, body_of(&b, true), create_only, &e);
         const char *const failed = b.fault.failed;
-        (void)snprintf(title, sizeof(title), "%s, call %lu: %s", name, n, failed == NULL ? "none" : failed);
-        /* Done all the same (a lock, a sweep, a lost answer that was found out), or exactly that error. */
+        (void)snprintf(title, sizeof(title), "%s, call %lu: %s", name, n,
+                       failed == NULL ? "none" : failed);
+        /* Done all the same (a lock, a sweep, a lost answer that was found out), or exactly that
+         * error. */
         if (err != CF_OK)
             CHECK_ERR(title, &e, code, err);
         if (err == CF_ERR_NO_SPACE)
@@ -132,13 +136,17 @@ static void puts_survive_every_fault(void **state)
         cf_err code;
         bool after;
     } rows[] = {
-        {"create-io", true, CF_ERR_IO, false},       {"create-full", true, CF_ERR_NO_SPACE, false},
-        {"create-access", true, CF_ERR_ACCESS, false}, {"create-lost", true, CF_ERR_IO, true},
-        {"over-io", false, CF_ERR_IO, false},        {"over-full", false, CF_ERR_NO_SPACE, false},
+        {"create-io", true, CF_ERR_IO, false},
+        {"create-full", true, CF_ERR_NO_SPACE, false},
+        {"create-access", true, CF_ERR_ACCESS, false},
+        {"create-lost", true, CF_ERR_IO, true},
+        {"over-io", false, CF_ERR_IO, false},
+        {"over-full", false, CF_ERR_NO_SPACE, false},
         {"over-lost", false, CF_ERR_IO, true},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        const unsigned long n = put_loop(state, rows[i].create_only, rows[i].code, rows[i].after, rows[i].name);
+        const unsigned long n =
+            put_loop(state, rows[i].create_only, rows[i].code, rows[i].after, rows[i].name);
         CHECK("the loop saw the calls of a put", n > 25);
     }
 }
@@ -148,7 +156,8 @@ typedef cf_err (*operation)(cf_store *s, cf_error *e);
 
 static cf_err do_get(cf_store *s, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit)
+    cf_buf b = {0};
     cf_buf_init(&b, 1 << 20);
     return cf_store_get_small(s, "nodes/k/a/o", &b, e);
 }
@@ -159,14 +168,16 @@ static cf_err do_head(cf_store *s, cf_error *e)
 }
 static cf_err do_list(cf_store *s, cf_error *e)
 {
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     CF_TRY(list_into(s, "nodes/", NULL, NULL, &l, e));
     CF_ENSURE(l.count == 4, e, CF_ERR_DAMAGE, "%zu of 4 keys", l.count);
     return CF_OK;
 }
 static cf_err do_list_delimited(cf_store *s, cf_error *e)
 {
-    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
     CF_TRY(list_into(s, "nodes/k/", NULL, "/", &l, e));
     CF_ENSURE(l.count == 3, e, CF_ERR_DAMAGE, "%zu of 3 entries", l.count);
     return CF_OK;
@@ -231,7 +242,8 @@ static void deletes_survive_every_fault(void **state)
     bool through = false;
     for (unsigned long n = 1; n < LOOP_MAX && !through; n++) {
         cf_error e = {0};
-        CF_CLEANUP(listed_deinit) listed l = {0};
+        CF_CLEANUP(listed_deinit)
+        listed l = {0};
         bench_open(&b, state, "delete", n, true);
         for (size_t k = 0; k < 3; k++)
             CHECK_ERR("setup", &e, CF_OK, put_text(b.sober, keys[k], "x", &e));
@@ -240,7 +252,8 @@ static void deletes_survive_every_fault(void **state)
         through = b.fault.failed == NULL;
         CHECK("delete", err == CF_OK || err == CF_ERR_IO);
         if (err != CF_OK)
-            CHECK("message", strstr(e.message, "of 3 objects failed") != NULL || strstr(e.message, "injected") != NULL);
+            CHECK("message", strstr(e.message, "of 3 objects failed") != NULL ||
+                                 strstr(e.message, "injected") != NULL);
         CHECK_ERR("delete", &e, CF_OK, list_into(b.sober, "", NULL, NULL, &l, &e));
         CHECK("delete goes on after a failure", l.count <= (err == CF_OK ? 1u : 4u));
         fault_fs_arm(&b.fault, 0, CF_OK, false, NULL);
@@ -269,8 +282,10 @@ static void all_survive_a_failed_allocation(void **state)
         const char *name;
         operation run;
     } rows[] = {
-        {"mem-put", do_put},   {"mem-get", do_get}, {"mem-head", do_head},     {"mem-list", do_list_delimited},
-        {"mem-delete", do_delete}, {"mem-now", do_now}, {"mem-create", do_create},
+        {"mem-put", do_put},       {"mem-get", do_get},
+        {"mem-head", do_head},     {"mem-list", do_list_delimited},
+        {"mem-delete", do_delete}, {"mem-now", do_now},
+        {"mem-create", do_create},
     };
     static const char *const keys[] = {"nodes/k/a/o", "nodes/k/a-/o", "nodes/k/b"};
     static bench b;
@@ -310,18 +325,21 @@ static void finds_out_a_lost_answer(void **state)
     }
 }
 
-/* The name stands, its folder could not be synced: not acknowledged, and the same put again is found to be ours. */
+/* The name stands, its folder could not be synced: not acknowledged, and the same put again is
+ * found to be ours. */
 static void knows_its_own_object_again(void **state)
 {
     static bench b;
-    static const cf_put_opts other = {.create_only = true, .id = "ffffffffffffffffffffffffffffffff"};
+    static const cf_put_opts other = {.create_only = true,
+                                      .id = "ffffffffffffffffffffffffffffffff"};
     cf_error e = {0};
     bench_open(&b, state, "again", 0, true);
     fault_fs_arm(&b.fault, 2, CF_ERR_IO, false, "sync");
     CHECK_ERR("sync of the folder", &e, CF_ERR_IO, stream(b.s, body_of(&b, true), true, &e));
     fault_fs_arm(&b.fault, 0, CF_OK, false, NULL);
     CHECK("it stands", holds(b.sober, key, body_of(&b, true)));
-    CHECK_ERR("another's id", &e, CF_ERR_EXISTS, b.s->ops->put(b.s, key, body_of(&b, true), &other, NULL, &e));
+    CHECK_ERR("another's id", &e, CF_ERR_EXISTS,
+              b.s->ops->put(b.s, key, body_of(&b, true), &other, NULL, &e));
     CHECK_ERR("another process", &e, CF_ERR_EXISTS, stream(b.sober, body_of(&b, true), true, &e));
     CHECK_ERR("the same id", &e, CF_OK, stream(b.s, body_of(&b, true), true, &e));
     bench_close(&b);

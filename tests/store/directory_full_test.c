@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A disk that is really full: a tmpfs of 1 MiB in a mount namespace of our own. Exit 77 where none is to be had.
+ * A disk that is really full: a tmpfs of 1 MiB in a mount namespace of our own. Exit 77 where none
+ * is to be had.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -67,8 +68,10 @@ static void stays_whole_on_a_full_disk(void **state)
     const char *const path = *state;
     cf_error e = {0};
     int64_t now = 0;
-    CF_CLEANUP(listed_deinit) listed l = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = NULL;
     if (!mount_small(path, "size=1m"))
         skip();
     CHECK_ERR("open", &e, CF_OK, cf_store_directory_new(NULL, NULL, path, &s, &e));
@@ -78,7 +81,8 @@ static void stays_whole_on_a_full_disk(void **state)
         CHECK("five fit", n == 5);
         CHECK_ERR("list", &e, CF_OK, list_into(s, "", NULL, NULL, &l, &e));
         CHECK("only what was acknowledged is listed", l.count == n);
-        CHECK_ERR("overwriting fails and keeps the old", &e, CF_ERR_NO_SPACE, put_big(s, "n/o-1", false, &e));
+        CHECK_ERR("overwriting fails and keeps the old", &e, CF_ERR_NO_SPACE,
+                  put_big(s, "n/o-1", false, &e));
         CHECK_ERR("the time is still told", &e, CF_OK, s->ops->now_utc_ms(s, &now, &e));
         CHECK_ERR("delete frees", &e, CF_OK, s->ops->delete_many(s, first, 1, &e));
         CHECK_ERR("room again, for one", &e, CF_OK, put_big(s, "n/o-0", true, &e));
@@ -95,8 +99,10 @@ static void stays_whole_without_inodes(void **state)
     const char *const path = *state;
     cf_error e = {0};
     size_t stored = 0;
-    CF_CLEANUP(listed_deinit) listed l = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = NULL;
     if (!mount_small(path, "size=1m,nr_inodes=24"))
         skip();
     CHECK_ERR("open", &e, CF_OK, cf_store_directory_new(NULL, NULL, path, &s, &e));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What only a directory has: modes, links, foreign files, folders, leftovers, other processes, a kill at any moment.
+ * What only a directory has: modes, links, foreign files, folders, leftovers, other processes, a
+ * kill at any moment.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -56,7 +57,8 @@ static void write_file(const char *path, const char *text)
 
 static void makes_private_files_and_folders(void **state)
 {
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     cf_error e = {0};
     const mode_t umask_before = umask(0);
     place_open(&p, state, "modes/deep/er");
@@ -75,14 +77,17 @@ static void refuses_paths(void **state)
     cf_error e = {0};
     cf_store *s = NULL;
     char path[PATH_SIZE + 64];
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "paths");
-    CHECK_ERR("relative", &e, CF_ERR_USAGE, cf_store_directory_new(NULL, NULL, "relative/path", &s, &e));
+    CHECK_ERR("relative", &e, CF_ERR_USAGE,
+              cf_store_directory_new(NULL, NULL, "relative/path", &s, &e));
     assert_string_equal(e.message, "directory 'relative/path' is not an absolute path");
     CHECK_ERR("empty", &e, CF_ERR_USAGE, cf_store_directory_new(NULL, NULL, "", &s, &e));
     write_file(below(&p, "file", path), "x");
     CHECK_ERR("a file", &e, CF_OK, cf_store_directory_new(NULL, NULL, path, &s, &e));
-    CF_CLEANUP(cf_store_freep) cf_store *over_file = s;
+    CF_CLEANUP(cf_store_freep)
+    cf_store *over_file = s;
     const cf_err err = over_file->ops->create(over_file, &e);
     CHECK("a file is no place", err != CF_OK);
 }
@@ -94,12 +99,15 @@ static void follows_a_link_to_the_place_only(void **state)
     char target[PATH_SIZE + 64];
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "linked");
     (void)snprintf(link_path, sizeof(link_path), "%s/link", (const char *)*state);
     assert_int_equal(symlink(p.path, link_path), 0);
-    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = NULL;
     CHECK_ERR("over a link", &e, CF_OK, cf_store_directory_new(NULL, NULL, link_path, &s, &e));
     CHECK_ERR("over a link", &e, CF_OK, put_text(s, "real/x", "x", &e));
     CHECK("over a link", holds(p.s, "real/x", cf_slice_str("x")));
@@ -110,8 +118,9 @@ static void follows_a_link_to_the_place_only(void **state)
     CHECK("it says why", strstr(e.message, "is a symbolic link\nHINT: ") != NULL);
     CHECK_ERR("put over a link", &e, CF_ERR_IO, put_text(s, "alias/y", "y", &e));
     CHECK_ERR("put onto a link", &e, CF_ERR_IO, put_text(s, "alias", "y", &e));
-    CHECK_ERR("create onto a link", &e, CF_ERR_IO,
-              s->ops->put(s, "alias", cf_slice_str("y"), &(cf_put_opts){.create_only = true}, NULL, &e));
+    CHECK_ERR(
+        "create onto a link", &e, CF_ERR_IO,
+        s->ops->put(s, "alias", cf_slice_str("y"), &(cf_put_opts){.create_only = true}, NULL, &e));
     CHECK_ERR("a list does not leave it out", &e, CF_ERR_IO, list_into(s, "", NULL, NULL, &l, &e));
     CHECK_ERR("but elsewhere", &e, CF_OK, list_into(s, "real/", NULL, NULL, &l, &e));
     CHECK("but elsewhere", l.count == 1);
@@ -120,12 +129,15 @@ static void follows_a_link_to_the_place_only(void **state)
 
 static void leaves_foreign_files_alone(void **state)
 {
-    static const char *const names[] = {"with space", "a+b", "back~", "caf\xc3\xa9", ".chunkferry-tmp/old"};
+    static const char *const names[] = {"with space", "a+b", "back~", "caf\xc3\xa9",
+                                        ".chunkferry-tmp/old"};
     char path[PATH_SIZE + 64];
     char key[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "foreign");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "ours", "x", &e));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -144,13 +156,16 @@ static void keeps_objects_and_folders_apart(void **state)
 {
     static const cf_put_opts create = {.create_only = true};
     cf_error e = {0};
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "apart");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "a/b", "x", &e));
     CHECK_ERR("below an object", &e, CF_ERR_UNSUPPORTED, put_text(p.s, "a/b/c", "x", &e));
-    CHECK_ERR("below an object", &e, CF_ERR_UNSUPPORTED, p.s->ops->put(p.s, "a/b/c/d", cf_slice_str(""), &create, NULL, &e));
+    CHECK_ERR("below an object", &e, CF_ERR_UNSUPPORTED,
+              p.s->ops->put(p.s, "a/b/c/d", cf_slice_str(""), &create, NULL, &e));
     CHECK_ERR("over a folder", &e, CF_ERR_UNSUPPORTED, put_text(p.s, "a", "x", &e));
-    CHECK_ERR("over a folder", &e, CF_ERR_UNSUPPORTED, p.s->ops->put(p.s, "a", cf_slice_str(""), &create, NULL, &e));
+    CHECK_ERR("over a folder", &e, CF_ERR_UNSUPPORTED,
+              p.s->ops->put(p.s, "a", cf_slice_str(""), &create, NULL, &e));
     CHECK("untouched", holds(p.s, "a/b", cf_slice_str("x")));
 }
 
@@ -159,7 +174,8 @@ static void removes_folders_that_became_empty(void **state)
     static const char *const keys[] = {"n/k/runs/r/1", "n/k/runs/r/2"};
     char path[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "empty");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, keys[0], "x", &e));
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, keys[1], "x", &e));
@@ -178,7 +194,8 @@ static void sweeps_leftovers(void **state)
     char alive[PATH_SIZE + 64];
     char young[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "sweep");
     assert_int_equal(mkdir(below(&p, ".chunkferry-tmp", dead), 0700), 0);
     write_file(below(&p, ".chunkferry-tmp/dead", dead), "x");
@@ -228,9 +245,12 @@ static void gives_up_on_a_stopped_process(void **state)
     const cf_world fast = {fast_now, fast_mono_ms, fast_sleep, real_random, never, &now};
     char folder[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(listed_deinit) listed l = {0};
-    CF_CLEANUP(place_deinit) place p = {0};
-    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
+    CF_CLEANUP(listed_deinit)
+    listed l = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
+    CF_CLEANUP(cf_store_freep)
+    cf_store *s = NULL;
     place_open(&p, state, "stopped");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "leases/1", "x", &e));
     CHECK_ERR("setup", &e, CF_OK, cf_store_directory_new(NULL, &fast, p.path, &s, &e));
@@ -249,9 +269,11 @@ static void tells_this_machines_time_when_it_must(void **state)
     char path[PATH_SIZE + 64];
     cf_error e = {0};
     int64_t now = 0;
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "readonly");
-    write_file(below(&p, ".chunkferry-tmp", path), "in the way: no file can be made"); /* root ignores modes */
+    write_file(below(&p, ".chunkferry-tmp", path),
+               "in the way: no file can be made"); /* root ignores modes */
     const cf_err err = p.s->ops->now_utc_ms(p.s, &now, &e);
     CHECK("no time out of nothing", err != CF_OK);
     assert_int_equal(unlink(path), 0);
@@ -312,7 +334,8 @@ static void race_processes(const place *p, unsigned round)
 
 static void lets_one_process_win(void **state)
 {
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "processes");
     for (unsigned round = 0; round < ROUNDS; round++)
         race_processes(&p, round);
@@ -359,7 +382,8 @@ static void survives_a_kill_at_any_moment(void **state)
 {
     enum { KILLS = 25 };
     size_t seen = 0;
-    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(place_deinit)
+    place p = {0};
     place_open(&p, state, "kills");
     for (int i = 0; i < KILLS; i++) {
         cf_error e = {0};
@@ -372,11 +396,13 @@ static void survives_a_kill_at_any_moment(void **state)
         assert_int_equal(kill(pid, SIGKILL), 0);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         wholeness w = {.s = p.s};
-        CHECK_ERR("list after a kill", &e, CF_OK, p.s->ops->list(p.s, "", NULL, NULL, check_whole, &w, &e));
+        CHECK_ERR("list after a kill", &e, CF_OK,
+                  p.s->ops->list(p.s, "", NULL, NULL, check_whole, &w, &e));
         CHECK("all that is listed is whole", w.broken == 0);
         seen += w.count;
         CHECK_ERR("no repair is needed", &e, CF_OK, put_text(p.s, "after", "x", &e));
-        CHECK_ERR("no repair is needed", &e, CF_OK, p.s->ops->delete_many(p.s, (const char *const[]){"after"}, 1, &e));
+        CHECK_ERR("no repair is needed", &e, CF_OK,
+                  p.s->ops->delete_many(p.s, (const char *const[]){"after"}, 1, &e));
     }
     CHECK("something was written", seen > 0);
 }

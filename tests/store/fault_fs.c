@@ -30,30 +30,32 @@ static cf_err injected(const cf_fs *fs, const char *member, cf_error *e)
 }
 
 /* Does its work also when it fails `after`. */
-#define MEMBER(name, args, ...)                                      \
-    static cf_err fault_##name(const cf_fs *fs, __VA_ARGS__)         \
-    {                                                                \
-        const bool hit = due(fs, #name);                             \
-        if (hit && !is_after(fs))                                    \
-            return injected(fs, #name, e);                           \
-        const cf_err err = cf_fs_real()->ops->name args;             \
-        return hit && err == CF_OK ? injected(fs, #name, e) : err;   \
+#define MEMBER(name, args, ...)                                                                    \
+    static cf_err fault_##name(const cf_fs *fs, __VA_ARGS__)                                       \
+    {                                                                                              \
+        const bool hit = due(fs, #name);                                                           \
+        if (hit && !is_after(fs))                                                                  \
+            return injected(fs, #name, e);                                                         \
+        const cf_err err = cf_fs_real()->ops->name args;                                           \
+        return hit && err == CF_OK ? injected(fs, #name, e) : err;                                 \
     }
 /* Gives something that must be closed or freed: only fails before. */
-#define MEMBER_GIVING(name, args, ...)                       \
-    static cf_err fault_##name(const cf_fs *fs, __VA_ARGS__) \
-    {                                                        \
-        if (due(fs, #name))                                  \
-            return injected(fs, #name, e);                   \
-        return cf_fs_real()->ops->name args;                 \
+#define MEMBER_GIVING(name, args, ...)                                                             \
+    static cf_err fault_##name(const cf_fs *fs, __VA_ARGS__)                                       \
+    {                                                                                              \
+        if (due(fs, #name))                                                                        \
+            return injected(fs, #name, e);                                                         \
+        return cf_fs_real()->ops->name args;                                                       \
     }
 
 MEMBER_GIVING(dir_open, (fs, d, p, r, e), int d, const char *p, int *r, cf_error *e)
-MEMBER_GIVING(file_open, (fs, d, n, h, r, e), int d, const char *n, cf_fs_open h, int *r, cf_error *e)
+MEMBER_GIVING(file_open, (fs, d, n, h, r, e), int d, const char *n, cf_fs_open h, int *r,
+              cf_error *e)
 MEMBER_GIVING(list, (fs, d, r, e), int d, cf_names *r, cf_error *e)
 MEMBER_GIVING(stat_at, (fs, d, n, r, e), int d, const char *n, cf_stat *r, cf_error *e)
 MEMBER_GIVING(stat_fd, (fs, f, r, e), int f, cf_stat *r, cf_error *e)
-MEMBER_GIVING(pread, (fs, f, r, l, o, g, e), int f, void *r, size_t l, uint64_t o, size_t *g, cf_error *e)
+MEMBER_GIVING(pread, (fs, f, r, l, o, g, e), int f, void *r, size_t l, uint64_t o, size_t *g,
+              cf_error *e)
 MEMBER(pwrite, (fs, f, s, o, e), int f, cf_slice s, uint64_t o, cf_error *e)
 MEMBER(truncate, (fs, f, s, e), int f, uint64_t s, cf_error *e)
 MEMBER(sync, (fs, f, e), int f, cf_error *e)
@@ -62,7 +64,8 @@ MEMBER(rename_at, (fs, d, a, b, e), int d, const char *a, const char *b, cf_erro
 MEMBER(link_at, (fs, d, a, b, e), int d, const char *a, const char *b, cf_error *e)
 MEMBER(unlink_at, (fs, d, n, e), int d, const char *n, cf_error *e)
 MEMBER(rmdir_at, (fs, d, n, e), int d, const char *n, cf_error *e)
-MEMBER_GIVING(readlink_at, (fs, d, n, r, s, e), int d, const char *n, char *r, size_t s, cf_error *e)
+MEMBER_GIVING(readlink_at, (fs, d, n, r, s, e), int d, const char *n, char *r, size_t s,
+              cf_error *e)
 MEMBER(symlink_at, (fs, t, d, n, e), const char *t, int d, const char *n, cf_error *e)
 MEMBER(chmod_fd, (fs, f, m, e), int f, uint32_t m, cf_error *e)
 MEMBER(chown_fd, (fs, f, u, g, e), int f, uint32_t u, uint32_t g, cf_error *e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The real filesystem with a fault at its nth call: refused before anything happens, or done and then the answer lost.
+ * The real filesystem with a fault at its nth call: refused before anything happens, or done and
+ * then the answer lost.
  */
 #ifndef TESTS_STORE_FAULT_FS_H
 #define TESTS_STORE_FAULT_FS_H
@@ -14,8 +15,9 @@ typedef struct fault_fs {
     atomic_ulong calls;
     unsigned long fail_at; /* 0: never; n: the nth call from the last fault_fs_arm() */
     cf_err code;
-    bool after;        /* done, then told as failed; not for calls that give a descriptor */
-    const char *only;  /* NULL, or the one member that fails: "pwrite"; fail_at counts its calls only */
+    bool after; /* done, then told as failed; not for calls that give a descriptor */
+    const char
+        *only; /* NULL, or the one member that fails: "pwrite"; fail_at counts its calls only */
     const char *failed; /* the member that was made to fail; NULL: none yet */
 } fault_fs;
 

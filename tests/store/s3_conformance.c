@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The suite over an S3 server given by the environment: AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
- * AWS_REGION, AWS_CA_BUNDLE; bucket CHUNKFERRY_TEST_BUCKET (default "chunkferry-conformance"), made when it is not
- * there. What it writes lies under a random prefix and stays. Exit 77 without an endpoint.
- * Not a *_test.c: wrappers start a server and run it (s3_fake_test.py, tests/real/).
+ * The suite over an S3 server given by the environment: AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
+ * AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_CA_BUNDLE; bucket CHUNKFERRY_TEST_BUCKET (default
+ * "chunkferry-conformance"), made when it is not there. What it writes lies under a random prefix
+ * and stays. Exit 77 without an endpoint. Not a *_test.c: wrappers start a server and run it
+ * (s3_fake_test.py, tests/real/).
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The rules that all stores share, with their exact messages. That each store keeps them: conformance.c.
+ * The rules that all stores share, with their exact messages. That each store keeps them:
+ * conformance.c.
  */
 #include "tests/store/conformance_util.h"
 
@@ -10,7 +11,8 @@ static void checks_keys(void **state)
         const char *key, *message; /* NULL: fine */
     } rows[] = {
         {"chunkferry.json", NULL},
-        {"nodes/kdb-1/runs/20261121T143100Z-0a1b2c3d/0000000017-pack-chunk-000017.000002.zst", NULL},
+        {"nodes/kdb-1/runs/20261121T143100Z-0a1b2c3d/0000000017-pack-chunk-000017.000002.zst",
+         NULL},
         {"a/.b/..c/d..", NULL},
         {".chunkferry-tmp2/x", NULL},
         {"x/.chunkferry-tmp/y", NULL},
@@ -20,15 +22,20 @@ static void checks_keys(void **state)
         {"a//b", "key 'a//b' has an empty component"},
         {".", "key '.' has the component '.'"},
         {"a/../b", "key 'a/../b' has the component '..'"},
-        {"a b", "key 'a b' has the byte 0x20, only A-Z, a-z, 0-9, '.', '_', '-' and '/' are allowed"},
-        {"a/\x80", "key 'a/\x80' has the byte 0x80, only A-Z, a-z, 0-9, '.', '_', '-' and '/' are allowed"},
-        {".chunkferry-tmp", "key '.chunkferry-tmp' is in '.chunkferry-tmp', which is reserved for unfinished files"},
-        {".chunkferry-tmp/x", "key '.chunkferry-tmp/x' is in '.chunkferry-tmp', which is reserved for unfinished files"},
+        {"a b",
+         "key 'a b' has the byte 0x20, only A-Z, a-z, 0-9, '.', '_', '-' and '/' are allowed"},
+        {"a/\x80",
+         "key 'a/\x80' has the byte 0x80, only A-Z, a-z, 0-9, '.', '_', '-' and '/' are allowed"},
+        {".chunkferry-tmp",
+         "key '.chunkferry-tmp' is in '.chunkferry-tmp', which is reserved for unfinished files"},
+        {".chunkferry-tmp/x",
+         "key '.chunkferry-tmp/x' is in '.chunkferry-tmp', which is reserved for unfinished files"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cf_error e = {0};
-        CHECK_ERR(rows[i].key, &e, rows[i].message == NULL ? CF_OK : CF_ERR_USAGE, cf_store_key_check(rows[i].key, &e));
+        CHECK_ERR(rows[i].key, &e, rows[i].message == NULL ? CF_OK : CF_ERR_USAGE,
+                  cf_store_key_check(rows[i].key, &e));
         if (rows[i].message != NULL)
             assert_string_equal(e.message, rows[i].message);
     }
@@ -36,7 +43,8 @@ static void checks_keys(void **state)
 
 static void checks_every_byte(void **state)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     (void)state;
     for (int c = 1; c < 256; c++) {
         const uint8_t name[3] = {'x', (uint8_t)c, 'y'};
@@ -78,7 +86,10 @@ static void makes_ids(void **state)
 {
     static const cf_put_opts given = {.id = "0123456789ABCDEF0123456789abcdef"};
     static const cf_put_opts bad[] = {
-        {.id = ""}, {.id = "0123456789abcdef0123456789abcde"}, {.id = "0123456789abcdef0123456789abcdef0"}, {.id = "z123456789abcdef0123456789abcdef"},
+        {.id = ""},
+        {.id = "0123456789abcdef0123456789abcde"},
+        {.id = "0123456789abcdef0123456789abcdef0"},
+        {.id = "z123456789abcdef0123456789abcdef"},
     };
     char id[CF_STORE_ID_LEN + 1];
     char other[CF_STORE_ID_LEN + 1];
