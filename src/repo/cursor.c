@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A forward reader over the lines of one kind. Invariant: lines come strictly ascending, across segments too, so that a
- * merge or a search can trust the order.
+ * A forward reader over the lines of one kind. Invariant: lines come strictly ascending, across
+ * segments too, so that a merge or a search can trust the order.
  */
 #include "repo/manifest.h"
 #include "repo/segment.h"
@@ -17,7 +17,9 @@ struct cf_cursor {
     cf_line_store *store;      /* owned */
     size_t next;               /* segment to open when this one ends */
     bool open;                 /* a segment is being read */
-    cf_buf *cache; /* owned: stored bytes by segment, while all of them together fit CF_SEGMENT_CACHE_BYTES */
+    cf_buf *cache;             /* owned: stored bytes by segment, while all of them together fit
+                                  CF_SEGMENT_CACHE_BYTES */
+    size_t cache_total;        /* freeing must not look at root: cleanups run in any order */
     uint64_t cached_bytes;
     cf_buf stored; /* of the segment being read, when it is not in the cache */
     cf_file_line file;
@@ -32,7 +34,7 @@ void cf_cursor_free(cf_cursor *const c)
 {
     if (c == NULL)
         return;
-    for (size_t i = 0; c->cache != NULL && i < c->root->segment_total; i++)
+    for (size_t i = 0; c->cache != NULL && i < c->cache_total; i++)
         cf_buf_deinit(&c->cache[i]);
     cf_free(c->cache);
     cf_buf_deinit(&c->stored);
@@ -55,7 +57,9 @@ cf_err cf_cursor_new(const cf_repo *const repo, const char *const node, const cf
     cf_buf_init(&c->stored, CF_SEGMENT_STORED_MAX);
     cf_buf_init(&c->last_key, CF_PATH_LEN_MAX + CF_RUN_OBJECT_LEN_MAX);
     c->cache = cf_alloc(root->segment_total, sizeof(*c->cache));
-    CF_ENSURE(c->cache != NULL, e, CF_ERR_NO_MEMORY, "allocate a cache of %zu segments", root->segment_total);
+    CF_ENSURE(c->cache != NULL, e, CF_ERR_NO_MEMORY, "allocate a cache of %zu segments",
+              root->segment_total);
+    c->cache_total = root->segment_total;
     for (size_t i = 0; i < root->segment_total; i++)
         cf_buf_init(&c->cache[i], CF_SEGMENT_STORED_MAX);
     CF_TRY(cf_segment_reader_new(&c->reader, e));
@@ -115,11 +119,13 @@ static cf_err text_next(cf_cursor *const c, cf_slice *const ret, cf_error *const
     }
 }
 
-static cf_err order_check(cf_cursor *const c, const uint16_t step, const cf_slice key, cf_error *const e)
+static cf_err order_check(cf_cursor *const c, const uint16_t step, const cf_slice key,
+                          cf_error *const e)
 {
-    CF_ENSURE(!c->started || cf_file_line_cmp(c->last_step, cf_buf_slice(&c->last_key), step, key) < 0, e,
-              CF_ERR_DAMAGE, "line of '%.*s' comes after '%.*s', against the order", CF_SLICE_FMT(key),
-              CF_SLICE_FMT(cf_buf_slice(&c->last_key)));
+    CF_ENSURE(!c->started ||
+                  cf_file_line_cmp(c->last_step, cf_buf_slice(&c->last_key), step, key) < 0,
+              e, CF_ERR_DAMAGE, "line of '%.*s' comes after '%.*s', against the order",
+              CF_SLICE_FMT(key), CF_SLICE_FMT(cf_buf_slice(&c->last_key)));
     cf_buf_clear(&c->last_key);
     CF_TRY(cf_buf_append(&c->last_key, key, e));
     c->last_step = step;
@@ -169,8 +175,8 @@ cf_err cf_cursor_next_pack(cf_cursor *const c, const cf_pack_line **const ret, c
     return CF_OK;
 }
 
-cf_err cf_cursor_find_file(cf_cursor *const c, const uint16_t step, const cf_slice path, const cf_file_line **const ret,
-                           cf_error *const e)
+cf_err cf_cursor_find_file(cf_cursor *const c, const uint16_t step, const cf_slice path,
+                           const cf_file_line **const ret, cf_error *const e)
 {
     const cf_file_line *line = NULL;
     for (;;) {
