@@ -38,8 +38,7 @@ typedef struct cf_source_opts {
 } cf_source_opts;
 
 typedef enum cf_entry_how {
-    CF_ENTRY_REUSE,  /* certificate equal to the parent's: its line stands. Mode, owner and time here are those of the file
-                        now, or 0 when a scavenge has replaced it since: then the parent's are right */
+    CF_ENTRY_REUSE,  /* certificate equal to the parent's: its line stands whole, mode, owner and time included */
     CF_ENTRY_INLINE, /* content is given */
     CF_ENTRY_WHOLE,
     CF_ENTRY_PARTS,

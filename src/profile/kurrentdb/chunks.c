@@ -95,38 +95,52 @@ static cf_err row_add(cf_source *s, cf_kdb_row **ret, cf_error *e)
     return CF_OK;
 }
 
+/* A chunk's line of the parent with its certificate; false: something else. */
+static bool line_is_certified(const cf_file_line *line)
+{
+    return strcmp(line->klass, "chunk") == 0 && line->cert_header.len == CF_KDB_CHUNK_HEADER_LEN &&
+           line->cert_footer.len == CF_KDB_CHUNK_FOOTER_LEN;
+}
+
+static bool line_start(const cf_file_line *line, uint32_t *ret)
+{
+    uint32_t version = 0;
+
+    return line->step == CF_KDB_STEP_CHUNKS && line->path.len > 3 &&
+           cf_kdb_chunk_name_parse(cf_slice_of(line->path.ptr + 3, line->path.len - 3), ret, &version);
+}
+
+static bool row_is_known(const cf_kdb_row *row, const char *path, const uint8_t *header, const uint8_t *footer,
+                         const cf_file_line *line)
+{
+    return (row->flags & CF_KDB_ROW_COMPLETED) != 0 && row->size_bytes == line->size_bytes &&
+           cf_slice_eq(line->path, cf_slice_str(path)) &&
+           memcmp(line->cert_header.ptr, header, CF_KDB_CHUNK_HEADER_LEN) == 0 &&
+           memcmp(line->cert_footer.ptr, footer, CF_KDB_CHUNK_FOOTER_LEN) == 0;
+}
+
 /* Walks the parent's lines up to this chunk's number. Sets REUSED and PRIOR. */
 static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const uint8_t *header, const uint8_t *footer,
                           uint32_t *covered_until, cf_error *e)
 {
-    const cf_file_line *line = NULL;
-
     for (;;) {
+        const cf_file_line *line = NULL;
         cf_kdb_chunk_header h = {0};
         uint32_t start = 0;
-        uint32_t version = 0;
 
         CF_TRY(cf_kdb_prior_peek(&s->prior, &line, e));
         if (line == NULL || line->step > CF_KDB_STEP_CHUNKS)
             break;
-        const bool named =
-            line->step == CF_KDB_STEP_CHUNKS && line->path.len > 3 &&
-            cf_kdb_chunk_name_parse(cf_slice_of(line->path.ptr + 3, line->path.len - 3), &start, &version);
+        const bool named = line_start(line, &start);
 
         if (named && start > row->start)
             break;
-        const bool certified = named && strcmp(line->klass, "chunk") == 0 &&
-                               line->cert_header.len == CF_KDB_CHUNK_HEADER_LEN &&
-                               line->cert_footer.len == CF_KDB_CHUNK_FOOTER_LEN &&
-                               cf_kdb_chunk_header_parse(line->cert_header, &h, /* e= */ NULL) == CF_OK;
-
-        if (certified && h.end + 1 > *covered_until)
-            *covered_until = h.end + 1;
-        if (certified && !s->opts.full && (row->flags & CF_KDB_ROW_COMPLETED) != 0 &&
-            row->size_bytes == line->size_bytes && cf_slice_eq(line->path, cf_slice_str(path)) &&
-            memcmp(line->cert_header.ptr, header, CF_KDB_CHUNK_HEADER_LEN) == 0 &&
-            memcmp(line->cert_footer.ptr, footer, CF_KDB_CHUNK_FOOTER_LEN) == 0)
-            row->flags |= CF_KDB_ROW_REUSED;
+        if (named && line_is_certified(line)) {
+            if (cf_kdb_chunk_header_parse(line->cert_header, &h, /* e= */ NULL) == CF_OK && h.end + 1 > *covered_until)
+                *covered_until = h.end + 1;
+            if (!s->opts.full && row_is_known(row, path, header, footer, line))
+                row->flags |= CF_KDB_ROW_REUSED;
+        }
         CF_TRY(cf_kdb_prior_skip(&s->prior, e));
     }
     if (*covered_until > row->start)

@@ -5,7 +5,9 @@
 
 cf_err cf_kdb_io_fail(cf_err code, cf_error *e)
 {
-    static const char hint[] = "\nHINT: run as the server's user, or as one who may read its files";
+    static const char access[] = "\nHINT: run as the server's user, or as one who may read its files";
+    static const char gone[] = "\nHINT: it vanished while the node was read; run again";
+    const char *const hint = code == CF_ERR_ACCESS ? access : code == CF_ERR_NOT_FOUND ? gone : "";
 
     if (code == CF_OK || code == CF_ERR_NO_MEMORY || code == CF_ERR_INTERRUPTED)
         return code;
@@ -13,8 +15,8 @@ cf_err cf_kdb_io_fail(cf_err code, cf_error *e)
         const size_t len = strlen(e->message);
 
         e->code = CF_ERR_SOURCE;
-        if (code == CF_ERR_ACCESS && strstr(e->message, "HINT") == NULL && len + sizeof(hint) <= sizeof(e->message))
-            memcpy(e->message + len, hint, sizeof(hint));
+        if (strstr(e->message, "HINT") == NULL && len + strlen(hint) < sizeof(e->message))
+            memcpy(e->message + len, hint, strlen(hint) + 1);
     }
     return CF_ERR_SOURCE;
 }
@@ -57,7 +59,8 @@ cf_err cf_kdb_io_read(cf_kdb_io *io, int fd, const char *what, void *ret, size_t
 
     CF_TRY_AS(cf_kdb_io_fail(io->fs->ops->pread(io->fs, fd, ret, len, offset, &got, e), e), e, "read '%s'", what);
     io->bytes_read += got;
-    CF_ENSURE(got == len, e, CF_ERR_SOURCE, "'%s' ends at %llu, expected %llu bytes or more", what,
+    CF_ENSURE(got == len, e, CF_ERR_SOURCE,
+              "'%s' ends at %llu, expected %llu bytes or more\nHINT: it was cut while it was read; run again", what,
               (unsigned long long)(offset + got), (unsigned long long)(offset + len));
     return CF_OK;
 }

@@ -111,14 +111,6 @@ static cf_err row_settle(cf_source *s, cf_kdb_row *row, int fd, const char *path
     return CF_OK;
 }
 
-static void entry_set_stat(cf_entry *entry, const cf_stat *st)
-{
-    entry->mode = st->mode;
-    entry->uid = st->uid;
-    entry->gid = st->gid;
-    entry->mtime_ns = st->mtime_ns;
-}
-
 static cf_err row_entry(cf_source *s, own_entry *o, cf_kdb_row *row, cf_error *e)
 {
     cf_stat st = {0};
@@ -134,11 +126,8 @@ static cf_err row_entry(cf_source *s, own_entry *o, cf_kdb_row *row, cf_error *e
                           .fd = -1,
                           .size_bytes = row->size_bytes,
                           .cut_before = row == s->chunks.rows};
-    if ((row->flags & CF_KDB_ROW_REUSED) != 0) {
-        if (cf_kdb_io_is_file(&s->io, s->db_fd, o->path + 3, &st))
-            entry_set_stat(&o->entry, &st);
+    if ((row->flags & CF_KDB_ROW_REUSED) != 0)
         return CF_OK;
-    }
     CF_TRY(cf_kdb_pin_refill(s, e));
     CF_TRY(cf_kdb_pin_row(s, row, &fd, e));
     CF_TRY(cf_kdb_io_stat_fd(&s->io, fd, o->path, &st, e));
@@ -151,7 +140,10 @@ static cf_err row_entry(cf_source *s, own_entry *o, cf_kdb_row *row, cf_error *e
     o->entry.fd = fd;
     o->entry.size_bytes = row->size_bytes;
     o->entry.read_bytes = whole ? row->size_bytes : ongoing_bytes(s, row);
-    entry_set_stat(&o->entry, &st);
+    o->entry.mode = st.mode;
+    o->entry.uid = st.uid;
+    o->entry.gid = st.gid;
+    o->entry.mtime_ns = st.mtime_ns;
     o->entry.own_pack = whole;
     o->entry.ends_with_md5 = whole;
     o->entry.cert_from_read = whole;
@@ -202,12 +194,14 @@ static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome 
 
 static cf_err cert_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome, cf_error *e)
 {
+    const uint8_t *const end = outcome->tail + sizeof(outcome->tail) - CF_KDB_PTABLE_MD5_LEN;
     uint64_t cert = 0;
 
-    if (o->row == NULL || !o->entry.cert_from_read)
+    if (!o->entry.ends_with_md5)
         return CF_OK;
-    CF_TRY(cf_kdb_cert_hash(outcome->head, outcome->tail, &cert, e));
-    if (cert == o->row->cert)
+    if (o->row != NULL)
+        CF_TRY(cf_kdb_cert_hash(outcome->head, outcome->tail, &cert, e));
+    if (o->row != NULL ? cert == o->row->cert : memcmp(end, o->item->cert_footer, CF_KDB_PTABLE_MD5_LEN) == 0)
         return CF_OK;
     CF_TRY(cf_kdb_truncate_look_again(s, e));
     return cf_kdb_refuse(s, e, "'%s' was written to while it was read\nHINT: run the backup again", o->entry.path);

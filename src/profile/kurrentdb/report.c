@@ -178,30 +178,41 @@ static bool has_hazard(const cf_source *s, const char *id)
     return false;
 }
 
+static const char *scavenge_db_fact(const cf_source *s)
+{
+    if (has_item(s, CF_KDB_STEP_SCAVENGE))
+        return "stored";
+    return has_hazard(s, "scavenge-running") ? "left-out" : "absent";
+}
+
 cf_err cf_kdb_facts(const cf_source *s, json_t **ret, cf_error *e)
 {
     CF_CLEANUP(json_freep) json_t *f = json_object();
-    const char *const scavenge = has_item(s, CF_KDB_STEP_SCAVENGE)   ? "stored"
-                                 : has_hazard(s, "scavenge-running") ? "left-out"
-                                                                     : "absent";
+    const struct {
+        const char *key;
+        json_t *value; /* given away */
+    } all[] = {
+        {"kind", json_string("kurrentdb")},
+        {"chunk_size", json_integer((json_int_t)s->chunks.chunk_size)},
+        {"chunk_versions", bits_new(s->chunks.versions_seen)},
+        {"table_versions", bits_new(s->table_versions_seen)},
+        {"transforms", bits_new(s->chunks.transforms_seen)},
+        {"checkpoints", checkpoints_new(s)},
+        {"chunks", chunks_new(s)},
+        {"index", index_new(s)},
+        {"epoch", epoch_new(s)},
+        {"existence_filter", json_string(s->has_filter ? "stored" : "absent")},
+        {"secondary_indexes", json_string(s->secondary)},
+        {"scavenge_db", json_string(scavenge_db_fact(s))},
+        {"source", json_string(s->opts.stopped ? "stopped" : "live")},
+        {"hazards", json_deep_copy(s->hazards)},
+        {"warnings", json_deep_copy(s->warnings)},
+        {"refusals", json_deep_copy(s->refusals)},
+    };
     bool ok = f != NULL;
 
-    ok = ok && put(f, "kind", json_string("kurrentdb"));
-    ok = ok && put(f, "chunk_size", json_integer((json_int_t)s->chunks.chunk_size));
-    ok = ok && put(f, "chunk_versions", bits_new(s->chunks.versions_seen));
-    ok = ok && put(f, "table_versions", bits_new(s->table_versions_seen));
-    ok = ok && put(f, "transforms", bits_new(s->chunks.transforms_seen));
-    ok = ok && put(f, "checkpoints", checkpoints_new(s));
-    ok = ok && put(f, "chunks", chunks_new(s));
-    ok = ok && put(f, "index", index_new(s));
-    ok = ok && put(f, "epoch", epoch_new(s));
-    ok = ok && put(f, "existence_filter", json_string(s->has_filter ? "stored" : "absent"));
-    ok = ok && put(f, "secondary_indexes", json_string(s->secondary));
-    ok = ok && put(f, "scavenge_db", json_string(scavenge));
-    ok = ok && put(f, "source", json_string(s->opts.stopped ? "stopped" : "live"));
-    ok = ok && put(f, "hazards", json_deep_copy(s->hazards));
-    ok = ok && put(f, "warnings", json_deep_copy(s->warnings));
-    ok = ok && put(f, "refusals", json_deep_copy(s->refusals));
+    for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
+        ok = put(f, all[k].key, all[k].value) && ok;
     CF_ENSURE(ok, e, CF_ERR_NO_MEMORY, "allocate facts");
     *ret = CF_STEAL(f);
     return CF_OK;
