@@ -3,6 +3,7 @@
  * ListObjectsV2, page by page. A page is checked before any of it is shown: order, prefix, progress.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
@@ -69,6 +70,12 @@ static cf_err page_check(const listing *l, const s3_xml_page *page, cf_error *e)
     return CF_OK;
 }
 
+/* Objects and prefixes are two rising sequences; AWS gives the objects first, Ceph the prefixes. */
+static int entry_order(const void *a, const void *b)
+{
+    return cf_slice_cmp(((const s3_list_entry *)a)->key, ((const s3_list_entry *)b)->key);
+}
+
 static cf_err list_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
 {
     listing *l = impl;
@@ -77,7 +84,10 @@ static cf_err list_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e
     s3_xml_page_deinit(&l->page);
     l->page = (s3_xml_page){0};
     CF_TRY(s3_xml_parse_list(cf_buf_slice(&reply->body), &l->page, e));
-    return page_check(l, &l->page, e);
+    CF_TRY(page_check(l, &l->page, e));
+    if (l->page.entry_total > 1)
+        qsort(l->page.entries, l->page.entry_total, sizeof(*l->page.entries), entry_order);
+    return CF_OK;
 }
 
 static cf_err page_get(s3_client *c, listing *l, cf_error *e)
@@ -108,23 +118,12 @@ static cf_err page_get(s3_client *c, listing *l, cf_error *e)
     return s3_call_run(c, &call, &reply, e);
 }
 
-/* Objects and prefixes come as two rising sequences; they are shown as one. */
 static cf_err page_show(listing *l, cf_error *e)
 {
-    const s3_list_entry *const all = l->page.entries;
-    size_t objects = 0;
-
-    while (objects < l->page.entry_total && !all[objects].is_prefix)
-        objects++;
-    size_t at = 0;
-    size_t prefix_at = objects;
-    while (!l->stopped && (at < objects || prefix_at < l->page.entry_total)) {
-        const bool take_object =
-            prefix_at == l->page.entry_total || (at < objects && cf_slice_cmp(all[at].key, all[prefix_at].key) < 0);
-        const s3_list_entry *entry = take_object ? &all[at++] : &all[prefix_at++];
-        CF_TRY(l->fn(l->fn_impl, entry, &l->stopped, e));
+    for (size_t i = 0; i < l->page.entry_total && !l->stopped; i++) {
+        CF_TRY(l->fn(l->fn_impl, &l->page.entries[i], &l->stopped, e));
         cf_buf_clear(&l->last);
-        CF_TRY(cf_buf_append(&l->last, entry->key, e));
+        CF_TRY(cf_buf_append(&l->last, l->page.entries[i].key, e));
         l->last_set = true;
     }
     return CF_OK;
