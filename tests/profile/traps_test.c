@@ -518,6 +518,11 @@ TRAP(trap_17_chaser_in_a_record)
 
     nb_checkpoint(f->node.db, "chaser.chk", f->node.writer - 100);
     refused(f, "'db/chaser.chk' with 17084 is no end of a record");
+    nb_checkpoint(f->node.db, "chaser.chk", 2 * NB_CHUNK_SIZE - 10); /* behind the data of a completed chunk */
+    nb_indexmap(f->node.index, 100, "0,0," NB_TABLE_A "\n");
+    refused(f, "'db/chaser.chk' with 16374 is no end of a record");
+    nb_checkpoint(f->node.db, "chaser.chk", NB_CHUNK_SIZE + 800); /* the end of its data is an end */
+    good(f);
     nb_checkpoint(f->node.db, "chaser.chk", f->node.writer - 200);
     nb_checkpoint(f->node.db, "writer.chk", f->node.writer - 100);
     refused(f, "'db/chunk-000002.000000' has no whole records up to 17084");
@@ -613,6 +618,11 @@ TRAP(trap_24_unknown_checkpoints)
     good(f);
     assert_non_null(nb_find(&f->first, "db/future.chk"));
     assert_non_null(strstr(f->said, "'db/future.chk' is a checkpoint this version does not know"));
+    static const uint8_t large[513] = {0};
+    nb_write(f->node.db, "large.chk", large, sizeof(large));
+    good(f);
+    assert_null(nb_find(&f->first, "db/large.chk"));
+    assert_non_null(strstr(f->said, "'db/large.chk' has 513 bytes, which is no checkpoint"));
 }
 
 TRAP(trap_25_archive_gap)
@@ -743,6 +753,9 @@ TRAP(damaged_files_of_the_directory)
     assert_non_null(strstr(f->e.message, "'db/chunk-000001.000000' has 5 bytes, a chunk has at least 256"));
     (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 0, .name = "chunk-000001.000000"});
     refused(f, "'db/chunk-000001.000000' holds chunk 0 by its header, not 1");
+    f->opts.db = "/nonexistent/db";
+    refused(f, "the data directory '/nonexistent/db' does not exist");
+    f->opts.db = f->node.db;
     nb_remove(f->node.db, "writer.chk");
     refused(f, "is not the data directory of a KurrentDB or EventStoreDB node: it has no 'writer.chk'");
 }

@@ -97,7 +97,7 @@ static cf_err chunk_walk(cf_source *s, cf_kdb_row *row, cf_error *e)
 
     CF_TRY(chunk_log_open(s, row, &l, &own, e));
     const uint64_t end = l.first + l.data_bytes;
-    const bool holds_chaser = chaser >= l.first && chaser <= end;
+    const bool holds_chaser = chaser >= l.first && chaser < l.first + s->chunks.chunk_size;
     cf_err err = CF_OK;
 
     if (holds_chaser)

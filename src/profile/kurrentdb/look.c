@@ -32,6 +32,11 @@ static cf_err other_item(cf_source *s, const char *name, cf_error *e)
 
     if (!cf_kdb_io_is_file(&s->io, s->db_fd, name, &st))
         return CF_OK;
+    if (st.size_bytes > CF_INLINE_LEN_MAX) {
+        cf_kdb_warn(s, "unknown-checkpoint", "'db/%s' has %llu bytes, which is no checkpoint; it is left out", name,
+                    (unsigned long long)st.size_bytes);
+        return CF_OK;
+    }
     if (strcmp(name, "tag.chk") != 0)
         cf_kdb_warn(s, "unknown-checkpoint", "'db/%s' is a checkpoint this version does not know; it is stored", name);
     cf_buf_init(&content, CF_INLINE_LEN_MAX);

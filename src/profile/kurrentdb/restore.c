@@ -123,7 +123,8 @@ cf_err cf_kdb_check_restored(const cf_target_opts *opts, const json_t *facts, cf
         .fs = opts->fs,
         .world = cf_world_real(),
         .db = opts->db,
-        .index = opts->index,
+        /* A snapshot without an index makes no index folder. */
+        .index = json_is_null(json_object_get(facts, "index")) ? NULL : opts->index,
         .without_existence_filter = true,
         .archive = fact_get(facts, "chunks", "first", &first) && first > 0,
         .max_truncation_bytes = UINT64_MAX, /* was checked when the backup was made */

@@ -182,9 +182,12 @@ static cf_err dirs_open(cf_source *s, cf_error *e)
     const char *const index = s->opts.index != NULL ? s->opts.index : "index";
     cf_stat st;
 
-    CF_ENSURE(cf_kdb_io_dir_open(&s->io, CF_FS_CWD, s->opts.db, &s->db_fd, e) == CF_OK, e, CF_ERR_SOURCE,
-              "the data directory '%s' cannot be opened\nHINT: --db names the folder with writer.chk and the chunks",
+    const cf_err db_err = cf_kdb_io_dir_open(&s->io, CF_FS_CWD, s->opts.db, &s->db_fd, e);
+
+    CF_ENSURE(db_err != CF_ERR_NOT_FOUND, e, CF_ERR_SOURCE,
+              "the data directory '%s' does not exist\nHINT: --db names the folder with writer.chk and the chunks",
               s->opts.db);
+    CF_TRY_AS(db_err, e, "open the data directory");
     CF_ENSURE(cf_kdb_io_is_file(&s->io, s->db_fd, "writer.chk", &st), e, CF_ERR_SOURCE,
               "'%s' is not the data directory of a KurrentDB or EventStoreDB node: it has no 'writer.chk'"
               "\nHINT: --db names the folder with writer.chk and the chunks",
