@@ -30,14 +30,14 @@ static const cf_command table[CF_CMD_COUNT] = {
     [CF_CMD_LIST] = {"list", "list snapshots", "",
                      "Lists the snapshots of one node, or of all nodes of the repository, oldest first. Reads one small object a snapshot.",
                      "chunkferry list --repo s3://backups/prod --node kdb-1",
-                     "snapshot: snapshot, node, time, profile, parent, files_total, files_new, bytes_source, bytes_uploaded, writer; and summary: "
-                     "snapshots, nodes",
+                     "snapshot: snapshot, node, time, profile, version, parent, files_total, files_new, files_reused, bytes_source, bytes_read, "
+                     "bytes_uploaded, packs_total, bytes_stored, writer; warning; and summary: snapshots, nodes",
                      0, 0, cf_cli_list},
     [CF_CMD_SHOW] = {"show", "show one snapshot", "latest|RUN",
                      "Shows what a snapshot holds: the node as it was, its checkpoints and hazards, totals and marks. With -v also its files.",
                      "chunkferry show --repo s3://backups/prod --node kdb-1 latest",
-                     "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, node, time, profile, version, parent, "
-                     "totals..., facts, marks",
+                     "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, node, time, profile, version, parent, files_total, "
+                     "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, packs_total, bytes_stored, writer, facts, marks",
                      1, 1, cf_cli_show},
     [CF_CMD_RESTORE] = {"restore", "restore a node", "latest|RUN --target DIR",
                         "Writes a snapshot into an empty directory: chaser.chk first, writer.chk and truncate.chk last, so that a server that is started "
@@ -73,11 +73,29 @@ static bool command_find(const char *const name, cf_command_id *const ret)
     return false;
 }
 
+static cf_err unknown_command(const char *const word, cf_error *const e)
+{
+    const char *best = NULL;
+    unsigned best_distance = CF_WORD_DISTANCE_MAX + 1;
+
+    for (size_t i = 0; i < CF_CMD_COUNT; i++) {
+        const unsigned d = cf_word_distance(cf_slice_str(word), table[i].name);
+        if (d < best_distance) {
+            best_distance = d;
+            best = table[i].name;
+        }
+    }
+    if (best != NULL)
+        CF_FAIL(e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: did you mean '%s'?", word, best);
+    CF_FAIL(e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: chunkferry --help lists them", word);
+}
+
 static cf_err command_parse(const int argc, char *const *const argv, cf_cli *const c, cf_command_id *const ret, cf_error *const e)
 {
     cf_command_id id = CF_CMD_COUNT;
 
-    CF_ENSURE(command_find(argv[1], &id), e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: chunkferry --help lists them", argv[1]);
+    if (!command_find(argv[1], &id))
+        return unknown_command(argv[1], e);
     *ret = id;
     CF_TRY(cf_values_parse(id, argc - 2, argv + 2, c->env, c->env_impl, &c->values, e));
     if (cf_values_on(&c->values, CF_OPT_HELP))

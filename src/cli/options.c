@@ -57,12 +57,13 @@ const cf_option *cf_option_at(const cf_option_id id)
     return &table[id];
 }
 
-/* Edit distance, for "did you mean"; words are option names, so short. */
-static unsigned distance(const char *const a, const char *const b)
+unsigned cf_word_distance(const cf_slice typed, const char *const known)
 {
     enum { LEN_MAX = 40 };
     unsigned row[LEN_MAX + 1];
-    const size_t a_len = strlen(a), b_len = strlen(b);
+    const uint8_t *const a = typed.ptr;
+    const char *const b = known;
+    const size_t a_len = typed.len, b_len = strlen(known);
 
     if (a_len > LEN_MAX || b_len > LEN_MAX)
         return LEN_MAX;
@@ -73,7 +74,7 @@ static unsigned distance(const char *const a, const char *const b)
 
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= b_len; j++) {
-            const unsigned change = before + (a[i - 1] != b[j - 1]);
+            const unsigned change = before + (a[i - 1] != (uint8_t)b[j - 1]);
             const unsigned move = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
 
             before = row[j];
@@ -83,15 +84,15 @@ static unsigned distance(const char *const a, const char *const b)
     return row[b_len];
 }
 
-static cf_err unknown_option(const cf_command_id command, const char *const word, const char *const name, cf_error *const e)
+static cf_err unknown_option(const cf_command_id command, const char *const word, const cf_slice name, cf_error *const e)
 {
     const char *best = NULL;
-    unsigned best_distance = 4; /* ours: further away it is no slip of the fingers */
+    unsigned best_distance = CF_WORD_DISTANCE_MAX + 1;
 
     for (size_t i = 0; i < CF_OPT_COUNT; i++) {
         if ((table[i].commands & ON(command)) == 0)
             continue;
-        const unsigned d = distance(name, table[i].name);
+        const unsigned d = cf_word_distance(name, table[i].name);
         if (d < best_distance) {
             best_distance = d;
             best = table[i].name;
@@ -132,7 +133,7 @@ static cf_err long_parse(const cf_command_id command, const int argc, char *cons
     cf_option_id id = CF_OPT_COUNT;
 
     if (!option_find(command, name, len, 0, &id))
-        return unknown_option(command, argv[*i], name, e);
+        return unknown_option(command, argv[*i], cf_slice_of(name, len), e);
     if (table[id].arg == NULL) {
         CF_ENSURE(name[len] == '\0', e, CF_ERR_USAGE, "option '--%s' takes no value", table[id].name);
         return value_set(v, id, "", e);
@@ -211,6 +212,7 @@ cf_err cf_values_size(const cf_values *const v, const cf_option_id id, uint64_t 
         return CF_OK;
     CF_ENSURE(cf_size_parse(cf_slice_str(v->text[id]), &bytes), e, CF_ERR_USAGE, "'--%s %s' is no size\nHINT: for example --%s 256MiB", table[id].name,
               v->text[id], table[id].name);
+    CF_ENSURE(bytes > 0, e, CF_ERR_USAGE, "'--%s %s' is no size: 1 byte is the least", table[id].name, v->text[id]); /* 0: not given */
     *ret_bytes = bytes;
     return CF_OK;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "s3/err.h"
+#include "s3/slice.h"
 
 typedef enum cf_option_id {
     CF_OPT_REPO,
@@ -65,6 +66,10 @@ typedef struct cf_option {
 const cf_option *cf_option_at(cf_option_id id);
 
 enum { CF_ARGS_MAX = 4 };
+
+enum { CF_WORD_DISTANCE_MAX = 3 }; /* ours: further away it is no slip of the fingers */
+/* Edit distance, for "did you mean"; 40 when either word is longer than that. */
+unsigned cf_word_distance(cf_slice typed, const char *known);
 
 typedef struct cf_values {
     const char *text[CF_OPT_COUNT];   /* NULL: not given; "" for a switch that is on; borrowed */
