@@ -73,6 +73,6 @@ cf_err cf_cli_inspect(cf_cli *const c, cf_error *const e)
     const char *const first = json_string_value(json_array_get(refusals, 0));
     cf_output_text(c->output, "%.*s", (int)report.len, (const char *)report.data);
     (void)cf_error_set(e, CF_ERR_SOURCE, __FILE__, __LINE__, "a backup now would be refused: %s", first != NULL ? first : "");
-    cf_output_object(c->output, json_pack("{s:s, s:s, s:b, s:o}", "type", "summary", "db", opts.db, "fit", first == NULL, "facts", facts));
+    cf_output_object(c->output, json_pack("{s:s, s:o, s:b, s:o}", "type", "summary", "db", cf_output_json(opts.db, strlen(opts.db)), "fit", first == NULL, "facts", facts));
     return first == NULL ? CF_OK : CF_ERR_SOURCE;
 }

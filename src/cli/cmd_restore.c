@@ -48,11 +48,11 @@ cf_err cf_cli_restore(cf_cli *const c, cf_error *const e)
     CF_TRY(cf_restore_run(c->ctx, &o, &r, e));
     text_print(c->output, &o, &r);
     cf_output_object(c->output,
-                     json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s%}", "type", "summary", "snapshot", r.snapshot, "node",
-                               o.node, "target", o.target, "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_restored",
+                     json_pack("{s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "type", "summary", "snapshot", r.snapshot, "node",
+                               o.node, "target", cf_output_json(o.target, strlen(o.target)), "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_restored",
                                (json_int_t)r.files_restored, "files_kept", (json_int_t)r.files_kept, "bytes_target", (json_int_t)r.target_bytes,
                                "bytes_written", (json_int_t)r.bytes_written, "bytes_downloaded", (json_int_t)r.bytes_downloaded, "requests",
                                (json_int_t)r.requests_total, "duration_s", (double)r.duration_ms / 1000.0, "closing_words",
-                               (const char *)r.closing_words.data, r.closing_words.len));
+                               cf_output_json((const char *)r.closing_words.data, r.closing_words.len)));
     return CF_OK;
 }

@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "s3/base/alloc.h"
 #include "s3/base/num.h"
+#include "s3/base/utf8.h"
 
 enum { CF_PROGRESS_EVERY_MS = 200 };
 
@@ -19,6 +21,33 @@ static const struct {
     [CF_LOG_ERROR] = {"error", "chunkferry: ", 0}, [CF_LOG_WARN] = {"warning", "warning: ", 0}, [CF_LOG_INFO] = {"info", "", 0},
     [CF_LOG_DETAIL] = {"file", "  ", 1},           [CF_LOG_DEBUG] = {"request", "  ", 2},
 };
+
+json_t *cf_output_json(const char *const text, const size_t len)
+{
+    enum { CHARACTER_LEN_MAX = 4, REPLACEMENT_LEN = 3 };
+    char *const copy = cf_alloc(len + 1, REPLACEMENT_LEN);
+    size_t at = 0, used = 0;
+
+    while (copy != NULL && at < len) {
+        size_t n = 1;
+
+        while (n < CHARACTER_LEN_MAX && n < len - at && !cf_utf8_valid(cf_slice_of(text + at, n)))
+            n++;
+        if (cf_utf8_valid(cf_slice_of(text + at, n))) {
+            memcpy(copy + used, text + at, n);
+            used += n;
+            at += n;
+        } else {
+            memcpy(copy + used, "\xef\xbf\xbd", REPLACEMENT_LEN);
+            used += REPLACEMENT_LEN;
+            at++;
+        }
+    }
+    json_t *const string = copy != NULL ? json_stringn(copy, used) : NULL;
+
+    cf_free(copy);
+    return string;
+}
 
 static void line_clear(cf_output *const o)
 {
@@ -36,10 +65,12 @@ static const char *hint_of(const char *const text, int *const ret_text_len)
     return hint != NULL ? hint + strlen("\nHINT: ") : NULL;
 }
 
-static void object_write(const cf_output *const o, json_t *const object)
+static void object_write(cf_output *const o, json_t *const object)
 {
-    if (object == NULL)
+    if (object == NULL) {
+        o->incomplete = true;
         return;
+    }
     flockfile(o->out);
     (void)json_dumpf(object, o->out, JSON_COMPACT);
     (void)fputc('\n', o->out);
@@ -51,10 +82,10 @@ static json_t *message_object(const char *const type, const char *const text)
 {
     int len = 0;
     const char *const hint = hint_of(text, &len);
-    json_t *const object = json_pack("{s:s, s:o?}", "type", type, "text", json_stringn(text, (size_t)len));
+    json_t *const object = json_pack("{s:s, s:o}", "type", type, "text", cf_output_json(text, (size_t)len));
 
     if (hint != NULL)
-        (void)json_object_set_new(object, "hint", json_string(hint));
+        (void)json_object_set_new(object, "hint", cf_output_json(hint, strlen(hint)));
     return object;
 }
 
@@ -152,6 +183,7 @@ void cf_output_error(cf_output *const o, const cf_error *const e)
 cf_err cf_output_close(cf_output *const o, cf_error *const e)
 {
     line_clear(o);
+    CF_ENSURE(!o->incomplete, e, CF_ERR_NO_MEMORY, "a line of the output could not be made");
     CF_ENSURE(fflush(o->out) == 0 && ferror(o->out) == 0, e, CF_ERR_IO, "standard output could not be written");
     return CF_OK;
 }

@@ -19,6 +19,7 @@ typedef struct cf_output {
     const cf_world *world;  /* borrowed */
     uint64_t drawn_mono_ms, began_mono_ms;
     bool line_open;         /* a progress line stands on the terminal */
+    bool incomplete;        /* an object could not be made: said by cf_output_close() */
 } cf_output;
 
 /* As cf_ctx wants them; impl is the cf_output. log may be called from any thread. */
@@ -26,6 +27,8 @@ void cf_output_log(void *impl, cf_log_level level, const char *text);
 void cf_output_progress(void *impl, const cf_progress *p);
 
 void cf_output_text(cf_output *o, const char *fmt, ...) CF_PRINTF(2, 3); /* nothing with --json */
+/* A JSON string of any bytes: those that are no UTF-8 (paths may hold them) become U+FFFD. NULL without memory. */
+json_t *cf_output_json(const char *text, size_t len);
 /* One JSON line; takes the object. Nothing without --json. */
 void cf_output_object(cf_output *o, json_t *object);
 void cf_output_error(cf_output *o, const cf_error *e);
