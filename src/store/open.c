@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "s3/base/cleanup.h"
+#include "s3/base/fs.h"
 #include "s3/s3.h"
 
 static cf_err addressing_parse(const char *text, s3_addressing *ret, cf_error *e)
@@ -50,6 +51,10 @@ cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote, con
     if (!url.is_s3)
         return cf_store_directory_new(cf_fs_real(), ctx->world, url.path, ret, e); /* ctx->fs is the node's side */
 
+    cf_stat st = {0};
+    if (remote->ca_bundle != NULL) /* else the first request says it in libcurl's words, as if the server were at fault */
+        CF_ENSURE(cf_fs_real()->ops->stat_at(cf_fs_real(), CF_FS_CWD, remote->ca_bundle, &st, /* e= */ NULL) == CF_OK, e, CF_ERR_USAGE,
+                  "the file of certificates '%.500s' is not there\nHINT: --ca-bundle FILE, or AWS_CA_BUNDLE", remote->ca_bundle);
     const s3_client_opts opts = {
         .bucket = url.bucket,
         .endpoint = remote->endpoint,
