@@ -16,12 +16,14 @@ static cf_err connect(cf_restore *const r, cf_error *const e)
 {
     const cf_restore_opts *const o = r->opts;
     const cf_store_sizes sizes = {.connections = o->remote.jobs > 8 ? o->remote.jobs : 8};
+    cf_memory_plan memory = {0};
 
     CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE, "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
     CF_TRY(cf_node_name_check(o->node, e));
     CF_ENSURE(o->snapshot != NULL, e, CF_ERR_USAGE, "no snapshot given\nHINT: 'latest', or an id that 'chunkferry list' shows");
     CF_ENSURE(o->target != NULL, e, CF_ERR_USAGE, "no target given\nHINT: --target DIR, the database directory of the new node");
     CF_TRY(cf_owner_parse(o->owner, &r->owner, e));
+    CF_TRY(cf_memory_plan_make(o->remote.memory_bytes, o->remote.jobs, &memory, e)); /* refused before anything is written */
     CF_TRY(cf_store_open(r->ctx, &o->remote, &sizes, &r->store, e));
     CF_TRY(cf_repo_open(r->store, r->ctx->world, &r->repo, e));
     (void)snprintf(r->runs_prefix, sizeof(r->runs_prefix), "nodes/%s/runs/", o->node);

@@ -11,6 +11,7 @@
 
 #include "chunkferry/chunkferry.h"
 #include "pipe/download.h"
+#include "pipe/upload.h"
 #include "profile/profile.h"
 #include "repo/lease.h"
 #include "repo/manifest.h"
