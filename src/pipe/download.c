@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Download pipeline: the monitor, the workers' loop and the caller's side. download_inner.h is the map.
+ * Download pipeline: the monitor, the workers' loop and the caller's side. download_inner.h is the
+ * map.
  */
 #include "pipe/download.h"
 
@@ -19,9 +20,9 @@ static cf_download *hold(cf_download *const d)
 }
 
 /* Lock until the end of the scope. */
-#define HOLD(d)                                                                                                        \
-    CF_CLEANUP(unlockp)                                                                                                \
-    cf_download *held_ = hold(d);                                                                                      \
+#define HOLD(d)                                                                                    \
+    CF_CLEANUP(unlockp)                                                                            \
+    cf_download *held_ = hold(d);                                                                  \
     (void)held_
 
 /* With the lock. */
@@ -71,7 +72,8 @@ static task_kind task_of(cf_download_file *const f, cf_run_of_frames *const run)
 }
 
 /* Waits for something to do; the oldest file goes first. */
-static task_kind task_take(cf_download *const d, cf_run_of_frames *const run, cf_download_file **const ret)
+static task_kind task_take(cf_download *const d, cf_run_of_frames *const run,
+                           cf_download_file **const ret)
 {
     HOLD(d);
     while (d->failed == CF_OK && !d->leaving) {
@@ -90,7 +92,8 @@ static task_kind task_take(cf_download *const d, cf_run_of_frames *const run, cf
 static void fetch_done(cf_download *const d, cf_download_file *const f)
 {
     HOLD(d);
-    f->runs_under_way--; /* this worker looks for a task next: it finds the verifying that this may allow */
+    f->runs_under_way--; /* this worker looks for a task next: it finds the verifying that this may
+                            allow */
 }
 
 static void verify_done(cf_download *const d, cf_download_file *const f, const cf_err err)
@@ -101,7 +104,8 @@ static void verify_done(cf_download *const d, cf_download_file *const f, const c
     CF_CHECK(pthread_cond_signal(&d->caller) == 0);
 }
 
-static cf_err task_do(cf_download_worker *const w, const task_kind kind, cf_download_file *const f, cf_error *const e)
+static cf_err task_do(cf_download_worker *const w, const task_kind kind, cf_download_file *const f,
+                      cf_error *const e)
 {
     CF_TRY(cf_download_check_stop(w->d, e));
     if (kind == TASK_FETCH) {
@@ -123,7 +127,8 @@ static void *run_worker(void *const worker)
     cf_download_file *f = NULL;
     cf_error e = {0};
 
-    for (task_kind kind = task_take(w->d, &w->run, &f); kind != TASK_END; kind = task_take(w->d, &w->run, &f)) {
+    for (task_kind kind = task_take(w->d, &w->run, &f); kind != TASK_END;
+         kind = task_take(w->d, &w->run, &f)) {
         const cf_err err = task_do(w, kind, f, &e);
         if (err != CF_OK)
             fail(w->d, err, &e);
@@ -167,13 +172,14 @@ static cf_err workers_start(cf_download *const d, cf_error *const e)
         w->d = d;
         w->buffer = cf_alloc(CF_DOWNLOAD_BUFFER_BYTES, 1);
         CF_ENSURE(w->buffer != NULL, e, CF_ERR_NO_MEMORY, "allocate the buffer of a worker");
-        CF_ENSURE(pthread_create(&w->thread, NULL, run_worker, w) == 0, e, CF_ERR_NO_MEMORY, "start thread %u",
-                  d->started_total + 1);
+        CF_ENSURE(pthread_create(&w->thread, NULL, run_worker, w) == 0, e, CF_ERR_NO_MEMORY,
+                  "start thread %u", d->started_total + 1);
     }
     return CF_OK;
 }
 
-cf_err cf_download_new(const cf_download_opts *const opts, cf_download **const ret, cf_error *const e)
+cf_err cf_download_new(const cf_download_opts *const opts, cf_download **const ret,
+                       cf_error *const e)
 {
     CF_CLEANUP(cf_download_freep)
     cf_download *d = NULL;
@@ -241,13 +247,14 @@ static bool has_room(const cf_download *const d, const size_t extent_total)
 {
     if (d->file_total == 0)
         return true;
-    return extent_total <= CF_DOWNLOAD_EXTENTS_MAX && d->extent_total + extent_total <= CF_DOWNLOAD_EXTENTS_MAX &&
+    return extent_total <= CF_DOWNLOAD_EXTENTS_MAX &&
+           d->extent_total + extent_total <= CF_DOWNLOAD_EXTENTS_MAX &&
            d->file_total < CF_DOWNLOAD_ITEMS_MAX;
 }
 
 /* Waits for a done file, or (NULL) for room. */
-static cf_err done_wait(cf_download *const d, const size_t extent_total, cf_download_file **const ret,
-                        cf_error *const e)
+static cf_err done_wait(cf_download *const d, const size_t extent_total,
+                        cf_download_file **const ret, cf_error *const e)
 {
     HOLD(d);
     for (;;) {
@@ -305,7 +312,8 @@ cf_err cf_download_add(cf_download *const d, const cf_download_item *const item,
     CF_TRY(cf_download_file_new(&wanted, &f, e));
     CF_TRY(deliver_until(d, wanted.extent_total, e));
     if (!item->verify_only)
-        CF_TRY_AS(d->opts.fs->ops->truncate(d->opts.fs, item->fd, item->size_bytes, e), e, "file '%s'", item->name);
+        CF_TRY_AS(d->opts.fs->ops->truncate(d->opts.fs, item->fd, item->size_bytes, e), e,
+                  "file '%s'", item->name);
     file_put(d, CF_STEAL(f));
     return CF_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fetch: one ranged GET, decoded as it comes, written where it belongs. Each span must yield exactly its bytes, in
- * whole frames.
+ * Fetch: one ranged GET, decoded as it comes, written where it belongs. Each span must yield
+ * exactly its bytes, in whole frames.
  */
 #include <zstd_errors.h>
 
@@ -37,7 +37,8 @@ static cf_err buffer_write(decoder *const c, cf_error *const e)
 
     CF_TRY(cf_download_check_stop(d, e));
     if (c->buffered > 0)
-        CF_TRY(fs->ops->pwrite(fs, c->f->item.fd, cf_slice_of(c->w->buffer, c->buffered), c->write_offset, e));
+        CF_TRY(fs->ops->pwrite(fs, c->f->item.fd, cf_slice_of(c->w->buffer, c->buffered),
+                               c->write_offset, e));
     (void)atomic_fetch_add(&d->written_bytes, c->buffered);
     c->write_offset += c->buffered;
     c->buffered = 0;
@@ -45,18 +46,23 @@ static cf_err buffer_write(decoder *const c, cf_error *const e)
 }
 
 /* One step of zstd; *ret_more when it has more to say without more input. */
-static cf_err step(decoder *const c, ZSTD_inBuffer *const in, bool *const ret_more, cf_error *const e)
+static cf_err step(decoder *const c, ZSTD_inBuffer *const in, bool *const ret_more,
+                   cf_error *const e)
 {
-    ZSTD_outBuffer out = {.dst = c->w->buffer, .size = CF_DOWNLOAD_BUFFER_BYTES, .pos = c->buffered};
+    ZSTD_outBuffer out = {
+        .dst = c->w->buffer, .size = CF_DOWNLOAD_BUFFER_BYTES, .pos = c->buffered};
     const size_t rc = ZSTD_decompressStream(c->w->zstd, &out, in);
 
     if (ZSTD_isError(rc)) {
         c->window_too_large = ZSTD_getErrorCode(rc) == ZSTD_error_frameParameter_windowTooLarge;
-        CF_FAIL(e, ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation ? CF_ERR_NO_MEMORY : CF_ERR_DAMAGE,
+        CF_FAIL(e,
+                ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation ? CF_ERR_NO_MEMORY
+                                                                      : CF_ERR_DAMAGE,
                 "bad frame: %s", ZSTD_getErrorName(rc));
     }
     const uint64_t yielded = out.pos - c->buffered;
-    CF_ENSURE(yielded <= c->file_left, e, CF_ERR_DAMAGE, "its frames yield more than the %llu bytes of the extent",
+    CF_ENSURE(yielded <= c->file_left, e, CF_ERR_DAMAGE,
+              "its frames yield more than the %llu bytes of the extent",
               (unsigned long long)c->run->spans[c->span].file_bytes);
     c->file_left -= yielded;
     c->buffered = out.pos;
@@ -68,8 +74,10 @@ static cf_err step(decoder *const c, ZSTD_inBuffer *const in, bool *const ret_mo
 static cf_err span_end(decoder *const c, cf_error *const e)
 {
     CF_ENSURE(c->at_frame_end, e, CF_ERR_DAMAGE, "its last frame is cut off");
-    CF_ENSURE(c->file_left == 0, e, CF_ERR_DAMAGE, "its frames yield %llu bytes less than the %llu of the extent",
-              (unsigned long long)c->file_left, (unsigned long long)c->run->spans[c->span].file_bytes);
+    CF_ENSURE(c->file_left == 0, e, CF_ERR_DAMAGE,
+              "its frames yield %llu bytes less than the %llu of the extent",
+              (unsigned long long)c->file_left,
+              (unsigned long long)c->run->spans[c->span].file_bytes);
     CF_TRY(buffer_write(c, e));
     c->span++;
     if (c->span < c->run->span_total)
@@ -84,7 +92,8 @@ static cf_err decode(void *const impl, cf_slice bytes, cf_error *const e)
 
     (void)atomic_fetch_add(&c->w->d->stored_bytes, bytes.len);
     while (bytes.len > 0) {
-        CF_ENSURE(c->span < c->run->span_total, e, CF_ERR_DAMAGE, "the store gave more than the %llu bytes asked for",
+        CF_ENSURE(c->span < c->run->span_total, e, CF_ERR_DAMAGE,
+                  "the store gave more than the %llu bytes asked for",
                   (unsigned long long)c->run->stored_bytes);
         const size_t len = bytes.len < c->stored_left ? bytes.len : (size_t)c->stored_left;
         ZSTD_inBuffer in = {.src = bytes.ptr, .size = len};
@@ -105,7 +114,8 @@ static cf_err zstd_begin(cf_download_worker *const w, const int window_log, cf_e
     CF_ENSURE(w->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a zstd context");
     (void)ZSTD_DCtx_reset(w->zstd, ZSTD_reset_session_only);
     const size_t rc = ZSTD_DCtx_setParameter(w->zstd, ZSTD_d_windowLogMax, window_log);
-    CF_ENSURE(!ZSTD_isError(rc), e, CF_ERR_FAILED, "set the window of zstd: %s", ZSTD_getErrorName(rc));
+    CF_ENSURE(!ZSTD_isError(rc), e, CF_ERR_FAILED, "set the window of zstd: %s",
+              ZSTD_getErrorName(rc));
     return CF_OK;
 }
 
@@ -124,10 +134,12 @@ static cf_err run_get(decoder *const c, const int window_log, cf_error *const e)
     c->span = 0;
     c->buffered = 0;
     span_begin(c);
-    const cf_err err = d->opts.store->ops->get(d->opts.store, text, run->pack_offset, run->stored_bytes, decode, c, e);
+    const cf_err err = d->opts.store->ops->get(d->opts.store, text, run->pack_offset,
+                                               run->stored_bytes, decode, c, e);
     CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_DAMAGE, "it is missing");
     CF_TRY(err);
-    CF_ENSURE(c->span == run->span_total, e, CF_ERR_DAMAGE, "the store gave fewer than the %llu bytes asked for",
+    CF_ENSURE(c->span == run->span_total, e, CF_ERR_DAMAGE,
+              "the store gave fewer than the %llu bytes asked for",
               (unsigned long long)run->stored_bytes);
     return CF_OK;
 }
@@ -137,7 +149,8 @@ static void window_unlockp(pthread_mutex_t **const window)
     CF_CHECK(pthread_mutex_unlock(*window) == 0);
 }
 
-/* Once more, from the start, alone; what was written is written again. The context is freed: it has grown. */
+/* Once more, from the start, alone; what was written is written again. The context is freed: it has
+ * grown. */
 static cf_err run_get_large(decoder *const c, cf_error *const e)
 {
     CF_CLEANUP(window_unlockp)

@@ -19,7 +19,8 @@ static bool pack_is_new(const cf_download_item *const item, const size_t i)
     return i == 0 || strcmp(item->extents[i].pack, item->extents[i - 1].pack) != 0;
 }
 
-static cf_err copies_allocate(cf_download_file *const f, const cf_download_item *const item, cf_error *const e)
+static cf_err copies_allocate(cf_download_file *const f, const cf_download_item *const item,
+                              cf_error *const e)
 {
     size_t frame_total = 0;
     size_t text_bytes = 0;
@@ -31,12 +32,13 @@ static cf_err copies_allocate(cf_download_file *const f, const cf_download_item 
     f->extents = cf_alloc(item->extent_total, sizeof(*f->extents));
     f->frames = cf_alloc(frame_total, sizeof(*f->frames));
     f->packs = cf_alloc(text_bytes, 1);
-    CF_ENSURE(f->extents != NULL && f->frames != NULL && f->packs != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu extents",
-              item->extent_total);
+    CF_ENSURE(f->extents != NULL && f->frames != NULL && f->packs != NULL, e, CF_ERR_NO_MEMORY,
+              "allocate %zu extents", item->extent_total);
     return CF_OK;
 }
 
-cf_err cf_download_file_new(const cf_download_item *const item, cf_download_file **const ret, cf_error *const e)
+cf_err cf_download_file_new(const cf_download_item *const item, cf_download_file **const ret,
+                            cf_error *const e)
 {
     CF_CLEANUP(cf_download_file_freep)
     cf_download_file *f = NULL;

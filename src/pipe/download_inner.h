@@ -3,14 +3,15 @@
  * Download pipeline, inside. One monitor, one kind of thread.
  *
  *   caller --files--> list; each worker takes the next task of the oldest file that has one:
- *       a run    adjacent frames of one pack, one ranged GET, decoded as it comes, written where it belongs
- *       verify   when all runs of a file are written (or there were none): read back, compare, sync
- *   caller <--done files, any order
+ *       a run    adjacent frames of one pack, one ranged GET, decoded as it comes, written where it
+ * belongs verify   when all runs of a file are written (or there were none): read back, compare,
+ * sync caller <--done files, any order
  *
- * Nothing waits for another worker, so nothing can hang: a task once taken needs only the store and the filesystem.
- * Memory: a worker has a zstd context with a window of CF_WINDOW_LOG_USUAL, which holds every frame we write, and one
- * buffer. A frame of another writer may need up to CF_FRAME_READ_MAX: its run is done again by one worker at a time, so
- * that at most one such window exists.
+ * Nothing waits for another worker, so nothing can hang: a task once taken needs only the store and
+ * the filesystem. Memory: a worker has a zstd context with a window of CF_WINDOW_LOG_USUAL, which
+ * holds every frame we write, and one buffer. A frame of another writer may need up to
+ * CF_FRAME_READ_MAX: its run is done again by one worker at a time, so that at most one such window
+ * exists.
  */
 #ifndef SRC_PIPE_DOWNLOAD_INNER_H
 #define SRC_PIPE_DOWNLOAD_INNER_H
@@ -25,13 +26,16 @@
 
 enum {
     CF_RUN_STORED_BYTES =
-        16 * 1024 * 1024,  /* of a run: long enough to hide a request's latency, short enough to share a file */
-    CF_RUN_SPANS_MAX = 64, /* adjacent extents in a run: 256 MiB of parts */
+        16 * 1024 *
+        1024, /* of a run: long enough to hide a request's latency, short enough to share a file */
+    CF_RUN_SPANS_MAX = 64,                  /* adjacent extents in a run: 256 MiB of parts */
     CF_DOWNLOAD_BUFFER_BYTES = 1024 * 1024, /* one pwrite or pread */
-    CF_DOWNLOAD_EXTENTS_MAX = 65536,        /* copied extents of all files under way, unless one file alone has more */
-    CF_WINDOW_LOG_USUAL = 22,               /* 4 MiB: CF_FRAME_BYTES */
-    CF_WINDOW_LOG_MAX = 26,                 /* CF_FRAME_READ_MAX */
-    CF_DOWNLOAD_WORKER_BYTES = 7 * 1024 * 1024, /* window, context, buffer, the client's connection */
+    CF_DOWNLOAD_EXTENTS_MAX =
+        65536, /* copied extents of all files under way, unless one file alone has more */
+    CF_WINDOW_LOG_USUAL = 22, /* 4 MiB: CF_FRAME_BYTES */
+    CF_WINDOW_LOG_MAX = 26,   /* CF_FRAME_READ_MAX */
+    CF_DOWNLOAD_WORKER_BYTES =
+        7 * 1024 * 1024, /* window, context, buffer, the client's connection */
     CF_DOWNLOAD_WORKERS_MAX = 64,
 };
 _Static_assert(1 << CF_WINDOW_LOG_USUAL == CF_FRAME_BYTES, "our own frames need no more");
@@ -58,11 +62,13 @@ typedef struct cf_run_cursor {
 
 /* download_run.c, pure */
 /* false: there are no more. */
-bool cf_run_next(const cf_extent *extents, size_t total, cf_run_cursor *cursor, cf_run_of_frames *ret);
+bool cf_run_next(const cf_extent *extents, size_t total, cf_run_cursor *cursor,
+                 cf_run_of_frames *ret);
 /* CF_ERR_DAMAGE when extents leave the file, are empty, or their frames do not add up. */
 CF_NODISCARD cf_err cf_extents_check(const cf_download_item *item, cf_error *e);
 /* Threads that memory_bytes (0: the default) allow; CF_ERR_USAGE below the minimum. */
-CF_NODISCARD cf_err cf_download_plan(uint64_t memory_bytes, uint32_t jobs, uint32_t *ret_workers, cf_error *e);
+CF_NODISCARD cf_err cf_download_plan(uint64_t memory_bytes, uint32_t jobs, uint32_t *ret_workers,
+                                     cf_error *e);
 
 typedef struct cf_download_file {
     struct cf_download_file *next;
@@ -78,7 +84,8 @@ typedef struct cf_download_file {
     cf_download_result result;
 } cf_download_file;
 
-CF_NODISCARD cf_err cf_download_file_new(const cf_download_item *item, cf_download_file **ret, cf_error *e);
+CF_NODISCARD cf_err cf_download_file_new(const cf_download_item *item, cf_download_file **ret,
+                                         cf_error *e);
 void cf_download_file_free(cf_download_file *f);
 CF_DEFINE_FREEP(cf_download_file, cf_download_file_free)
 
@@ -98,7 +105,8 @@ struct cf_download {
     cf_download_worker *workers;
     uint32_t worker_total, started_total;
     atomic_uint_fast64_t stored_bytes, written_bytes, verified_bytes;
-    atomic_bool ended; /* failed or leaving: a look without the lock, for loops that are under way */
+    atomic_bool
+        ended; /* failed or leaving: a look without the lock, for loops that are under way */
 
     /* Below: under the lock. */
     bool leaving;
@@ -109,12 +117,13 @@ struct cf_download {
     size_t extent_total;
 };
 
-/* Both run on a worker. CF_ERR_INTERRUPTED also when the pipeline ended for another reason: the first error is the one
- * that counts. */
-CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_download_file *f, const cf_run_of_frames *run,
-                                      cf_error *e);
+/* Both run on a worker. CF_ERR_INTERRUPTED also when the pipeline ended for another reason: the
+ * first error is the one that counts. */
+CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_download_file *f,
+                                      const cf_run_of_frames *run, cf_error *e);
 /* Not the same: CF_ERR_DAMAGE. */
-CF_NODISCARD cf_err cf_download_verify(cf_download_worker *w, const cf_download_file *f, cf_error *e);
+CF_NODISCARD cf_err cf_download_verify(cf_download_worker *w, const cf_download_file *f,
+                                       cf_error *e);
 CF_NODISCARD cf_err cf_download_check_stop(const cf_download *d, cf_error *e);
 
 #endif

@@ -4,7 +4,8 @@
  */
 #include "pipe/download_inner.h"
 
-/* The next frames of the extent at the cursor, up to room stored bytes, at least one; without a list, all of it. */
+/* The next frames of the extent at the cursor, up to room stored bytes, at least one; without a
+ * list, all of it. */
 static cf_span span_next(const cf_extent *const x, cf_run_cursor *const c, const uint64_t room)
 {
     cf_span s = {.file_offset = x->file_offset + c->file_done};
@@ -14,7 +15,8 @@ static cf_span span_next(const cf_extent *const x, cf_run_cursor *const c, const
         s.file_bytes = x->file_bytes;
         c->frame = x->frame_total;
     }
-    while (c->frame < x->frame_total && (s.stored_bytes == 0 || s.stored_bytes + x->frame_bytes[c->frame] <= room)) {
+    while (c->frame < x->frame_total &&
+           (s.stored_bytes == 0 || s.stored_bytes + x->frame_bytes[c->frame] <= room)) {
         const uint64_t left = x->file_bytes - c->file_done - s.file_bytes;
         s.stored_bytes += x->frame_bytes[c->frame];
         s.file_bytes += left < CF_FRAME_BYTES ? left : CF_FRAME_BYTES;
@@ -26,9 +28,11 @@ static cf_span span_next(const cf_extent *const x, cf_run_cursor *const c, const
 }
 
 /* Does the next extent go on in the pack where the run ends? */
-static bool goes_on(const cf_extent *const x, const cf_run_of_frames *const run, const cf_run_cursor *const c)
+static bool goes_on(const cf_extent *const x, const cf_run_of_frames *const run,
+                    const cf_run_cursor *const c)
 {
-    return strcmp(x->pack, run->pack) == 0 && x->pack_offset + c->stored_done == run->pack_offset + run->stored_bytes;
+    return strcmp(x->pack, run->pack) == 0 &&
+           x->pack_offset + c->stored_done == run->pack_offset + run->stored_bytes;
 }
 
 bool cf_run_next(const cf_extent *const extents, const size_t total, cf_run_cursor *const c,
@@ -64,13 +68,15 @@ static cf_err frames_check(const char *const name, const cf_extent *const x, cf_
               "file '%s': the extent at %llu has %u frames, its length needs %llu", name,
               (unsigned long long)x->file_offset, x->frame_total, (unsigned long long)expected);
     for (uint32_t i = 0; i < x->frame_total; i++) {
-        CF_ENSURE(x->frame_bytes[i] > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu has an empty frame", name,
+        CF_ENSURE(x->frame_bytes[i] > 0, e, CF_ERR_DAMAGE,
+                  "file '%s': the extent at %llu has an empty frame", name,
                   (unsigned long long)x->file_offset);
         sum += x->frame_bytes[i];
     }
     CF_ENSURE(sum == x->stored_bytes, e, CF_ERR_DAMAGE,
               "file '%s': the frames of the extent at %llu have %llu bytes, the extent %llu", name,
-              (unsigned long long)x->file_offset, (unsigned long long)sum, (unsigned long long)x->stored_bytes);
+              (unsigned long long)x->file_offset, (unsigned long long)sum,
+              (unsigned long long)x->stored_bytes);
     return CF_OK;
 }
 
@@ -82,17 +88,20 @@ cf_err cf_extents_check(const cf_download_item *const item, cf_error *const e)
         const cf_extent *const x = &item->extents[i];
         const unsigned long long at = x->file_offset;
 
-        CF_ENSURE(x->file_bytes > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu is empty", item->name, at);
-        CF_ENSURE(x->stored_bytes > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu has no stored bytes",
+        CF_ENSURE(x->file_bytes > 0, e, CF_ERR_DAMAGE, "file '%s': the extent at %llu is empty",
                   item->name, at);
+        CF_ENSURE(x->stored_bytes > 0, e, CF_ERR_DAMAGE,
+                  "file '%s': the extent at %llu has no stored bytes", item->name, at);
         CF_ENSURE(x->stored_bytes <= UINT64_MAX - x->pack_offset, e, CF_ERR_DAMAGE,
                   "file '%s': the extent at %llu leaves its pack", item->name, at);
         CF_ENSURE(x->file_offset >= end, e, CF_ERR_DAMAGE,
-                  "file '%s': the extent at %llu begins before %llu, the end of the one before", item->name, at,
-                  (unsigned long long)end);
-        CF_ENSURE(x->file_offset <= item->size_bytes && x->file_bytes <= item->size_bytes - x->file_offset, e,
-                  CF_ERR_DAMAGE, "file '%s': the extent at %llu of %llu bytes leaves the file of %llu", item->name, at,
-                  (unsigned long long)x->file_bytes, (unsigned long long)item->size_bytes);
+                  "file '%s': the extent at %llu begins before %llu, the end of the one before",
+                  item->name, at, (unsigned long long)end);
+        CF_ENSURE(x->file_offset <= item->size_bytes &&
+                      x->file_bytes <= item->size_bytes - x->file_offset,
+                  e, CF_ERR_DAMAGE,
+                  "file '%s': the extent at %llu of %llu bytes leaves the file of %llu", item->name,
+                  at, (unsigned long long)x->file_bytes, (unsigned long long)item->size_bytes);
         if (x->frame_bytes != NULL)
             CF_TRY(frames_check(item->name, x, e));
         end = x->file_offset + x->file_bytes;
@@ -100,12 +109,13 @@ cf_err cf_extents_check(const cf_download_item *const item, cf_error *const e)
     return CF_OK;
 }
 
-cf_err cf_download_plan(const uint64_t memory_bytes, const uint32_t jobs, uint32_t *const ret_workers,
-                        cf_error *const e)
+cf_err cf_download_plan(const uint64_t memory_bytes, const uint32_t jobs,
+                        uint32_t *const ret_workers, cf_error *const e)
 {
     enum { CONNECTIONS_MIN = 4 };
     cf_memory_plan plan = {0}; /* made for its check only: one minimum, one message */
-    const uint64_t total = memory_bytes != 0 ? memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB * 1024 * 1024;
+    const uint64_t total =
+        memory_bytes != 0 ? memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB * 1024 * 1024;
 
     CF_TRY(cf_memory_plan_make(total, jobs, &plan, e));
     const uint64_t allowed = (total - CF_MEMORY_REST_BYTES) / CF_DOWNLOAD_WORKER_BYTES;

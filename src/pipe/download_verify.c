@@ -18,19 +18,21 @@ static void hashes_deinit(hashes *const h)
     cf_hash_deinit(&h->md5);
 }
 
-static cf_err length_check(const cf_download *const d, const cf_download_item *const item, cf_error *const e)
+static cf_err length_check(const cf_download *const d, const cf_download_item *const item,
+                           cf_error *const e)
 {
     cf_stat st = {0};
 
     CF_TRY(d->opts.fs->ops->stat_fd(d->opts.fs, item->fd, &st, e));
-    CF_ENSURE(st.size_bytes == item->size_bytes, e, CF_ERR_DAMAGE, "it has %llu bytes, the manifest says %llu",
-              (unsigned long long)st.size_bytes, (unsigned long long)item->size_bytes);
+    CF_ENSURE(st.size_bytes == item->size_bytes, e, CF_ERR_DAMAGE,
+              "it has %llu bytes, the manifest says %llu", (unsigned long long)st.size_bytes,
+              (unsigned long long)item->size_bytes);
     return CF_OK;
 }
 
 /* The MD5 covers all but the file's last bytes, and those are kept. */
-static cf_err md5_update(hashes *const h, const cf_download_item *const item, const uint64_t offset, const cf_slice s,
-                         cf_error *const e)
+static cf_err md5_update(hashes *const h, const cf_download_item *const item, const uint64_t offset,
+                         const cf_slice s, cf_error *const e)
 {
     const uint64_t end = item->size_bytes - MD5_TAIL_BYTES;
     const size_t before = offset >= end ? 0 : end - offset < s.len ? (size_t)(end - offset) : s.len;
@@ -40,21 +42,22 @@ static cf_err md5_update(hashes *const h, const cf_download_item *const item, co
     return cf_hash_update(&h->md5, cf_slice_of(s.ptr, before), e);
 }
 
-static cf_err read_back(cf_download_worker *const w, const cf_download_item *const item, hashes *const h,
-                        cf_error *const e)
+static cf_err read_back(cf_download_worker *const w, const cf_download_item *const item,
+                        hashes *const h, cf_error *const e)
 {
     cf_download *const d = w->d;
     const cf_fs *const fs = d->opts.fs;
 
     for (uint64_t offset = 0; offset < item->size_bytes;) {
         const uint64_t left = item->size_bytes - offset;
-        const size_t len = left < CF_DOWNLOAD_BUFFER_BYTES ? (size_t)left : CF_DOWNLOAD_BUFFER_BYTES;
+        const size_t len =
+            left < CF_DOWNLOAD_BUFFER_BYTES ? (size_t)left : CF_DOWNLOAD_BUFFER_BYTES;
         size_t got = 0;
 
         CF_TRY(cf_download_check_stop(d, e));
         CF_TRY(fs->ops->pread(fs, item->fd, w->buffer, len, offset, &got, e));
-        CF_ENSURE(got == len, e, CF_ERR_DAMAGE, "it ended at %llu of %llu bytes", (unsigned long long)(offset + got),
-                  (unsigned long long)item->size_bytes);
+        CF_ENSURE(got == len, e, CF_ERR_DAMAGE, "it ended at %llu of %llu bytes",
+                  (unsigned long long)(offset + got), (unsigned long long)item->size_bytes);
         const cf_slice s = cf_slice_of(w->buffer, len);
         CF_TRY(cf_hash_update(&h->sha256, s, e));
         if (item->ends_with_md5)
@@ -80,12 +83,13 @@ static cf_err hashes_check(hashes *const h, const cf_download_item *const item, 
     CF_TRY(cf_hash_final(&h->md5, found, e));
     cf_hex_render(cf_slice_of(h->tail, CF_MD5_LEN), expected_hex);
     cf_hex_render(cf_slice_of(found, CF_MD5_LEN), found_hex);
-    CF_ENSURE(memcmp(found, h->tail, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE, "its MD5 is %s, its last bytes say %s",
-              found_hex, expected_hex);
+    CF_ENSURE(memcmp(found, h->tail, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE,
+              "its MD5 is %s, its last bytes say %s", found_hex, expected_hex);
     return CF_OK;
 }
 
-static cf_err content_check(cf_download_worker *const w, const cf_download_item *const item, cf_error *const e)
+static cf_err content_check(cf_download_worker *const w, const cf_download_item *const item,
+                            cf_error *const e)
 {
     CF_CLEANUP(hashes_deinit)
     hashes h = {0};
@@ -102,7 +106,8 @@ static cf_err content_check(cf_download_worker *const w, const cf_download_item 
     return w->d->opts.fs->ops->sync(w->d->opts.fs, item->fd, e);
 }
 
-cf_err cf_download_verify(cf_download_worker *const w, const cf_download_file *const f, cf_error *const e)
+cf_err cf_download_verify(cf_download_worker *const w, const cf_download_file *const f,
+                          cf_error *const e)
 {
     CF_TRY_AS(content_check(w, &f->item, e), e, "file '%s'", f->item.name);
     return CF_OK;

@@ -4,15 +4,16 @@
  *
  *   rest      what does not grow with the work: program, libraries, TLS, manifest lines
  *   parts     the S3 client's part buffers: a quarter, at least three
- *   workers   a spare frame and a zstd context each, and two frames in the pool to have something to do
- *   frames    what is left, up to what keeps every stage busy: more would only be slower memory
+ *   workers   a spare frame and a zstd context each, and two frames in the pool to have something
+ * to do frames    what is left, up to what keeps every stage busy: more would only be slower memory
  */
 #include "pipe/memory_plan.h"
 
 enum {
     MIB = 1024 * 1024,
     SMALL_PLAN_MIB = 96, /* below it, parts are as small as S3 allows */
-    PART_SMALL_MIB = 5,  /* S3's minimum: 10,000 of them are 48 GiB, a pack has at most 1 GiB of source */
+    PART_SMALL_MIB =
+        5, /* S3's minimum: 10,000 of them are 48 GiB, a pack has at most 1 GiB of source */
     PART_MIB = 8,
     PARTS_MIN = 3,
     PARTS_MAX = 16, /* 16 of 8 MiB in flight fill 10 Gbit/s at 100 ms */
@@ -33,26 +34,30 @@ static uint64_t max_u64(const uint64_t a, const uint64_t b)
 
 uint64_t cf_memory_plan_bytes(const cf_memory_plan *const p)
 {
-    return CF_MEMORY_REST_BYTES + p->part_bytes * p->parts_in_flight + (uint64_t)p->workers * CF_MEMORY_WORKER_BYTES +
+    return CF_MEMORY_REST_BYTES + p->part_bytes * p->parts_in_flight +
+           (uint64_t)p->workers * CF_MEMORY_WORKER_BYTES +
            (uint64_t)p->frame_buffers * CF_MEMORY_FRAME_BYTES;
 }
 
-cf_err cf_memory_plan_make(const uint64_t memory_bytes, const uint32_t jobs, cf_memory_plan *const ret,
-                           cf_error *const e)
+cf_err cf_memory_plan_make(const uint64_t memory_bytes, const uint32_t jobs,
+                           cf_memory_plan *const ret, cf_error *const e)
 {
     const uint64_t total = memory_bytes != 0 ? memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB * MIB;
     const uint64_t cores = jobs != 0 ? jobs : cf_cores();
 
     CF_ENSURE(total >= (uint64_t)CF_MEMORY_MIN_MIB * MIB, e, CF_ERR_USAGE,
-              "memory of %llu MiB is too little, %d MiB is the least\nHINT: give --memory 128M or leave it out",
+              "memory of %llu MiB is too little, %d MiB is the least\nHINT: give --memory 128M or "
+              "leave it out",
               (unsigned long long)(total / MIB), CF_MEMORY_MIN_MIB);
     cf_memory_plan p = {.part_bytes =
-                            (total < (uint64_t)SMALL_PLAN_MIB * MIB ? PART_SMALL_MIB : PART_MIB) * (uint64_t)MIB};
+                            (total < (uint64_t)SMALL_PLAN_MIB * MIB ? PART_SMALL_MIB : PART_MIB) *
+                            (uint64_t)MIB};
     p.parts_in_flight = (uint32_t)min_u64(max_u64(total / 4 / p.part_bytes, PARTS_MIN), PARTS_MAX);
     p.lanes = (uint32_t)min_u64(p.parts_in_flight, LANES_MAX);
 
     uint64_t left = total - CF_MEMORY_REST_BYTES - p.part_bytes * p.parts_in_flight;
-    const uint64_t per_worker = CF_MEMORY_WORKER_BYTES + FRAMES_PER_WORKER * (uint64_t)CF_MEMORY_FRAME_BYTES;
+    const uint64_t per_worker =
+        CF_MEMORY_WORKER_BYTES + FRAMES_PER_WORKER * (uint64_t)CF_MEMORY_FRAME_BYTES;
     p.workers = (uint32_t)min_u64(max_u64(left / per_worker, 1), min_u64(cores, WORKERS_MAX));
     left -= (uint64_t)p.workers * CF_MEMORY_WORKER_BYTES;
     const uint64_t useful = 4ull * p.workers + 2ull * p.lanes + 4;
@@ -63,7 +68,8 @@ cf_err cf_memory_plan_make(const uint64_t memory_bytes, const uint32_t jobs, cf_
 
 uint64_t cf_memory_worker_bytes(const int level)
 {
-    /* MiB of a zstd context for 4 MiB of source, measured with zstd 1.5.4; memory_plan_test compares. */
+    /* MiB of a zstd context for 4 MiB of source, measured with zstd 1.5.4; memory_plan_test
+     * compares. */
     static const uint8_t context_mib[CF_UPLOAD_LEVEL_MAX + 1] = {[1] = 2, 2, 2, 3, 4, 4, 7, 7, 13};
 
     return CF_MEMORY_FRAME_BYTES + (uint64_t)context_mib[level] * MIB;
@@ -72,15 +78,17 @@ uint64_t cf_memory_worker_bytes(const int level)
 cf_err cf_memory_plan_fit_level(cf_memory_plan *const p, const int level, cf_error *const e)
 {
     const uint64_t worker = cf_memory_worker_bytes(level);
-    const uint64_t total =
-        (uint64_t)p->workers * CF_MEMORY_WORKER_BYTES + (uint64_t)p->frame_buffers * CF_MEMORY_FRAME_BYTES;
+    const uint64_t total = (uint64_t)p->workers * CF_MEMORY_WORKER_BYTES +
+                           (uint64_t)p->frame_buffers * CF_MEMORY_FRAME_BYTES;
     const uint64_t most = (total - min_u64(total, CF_MEMORY_FRAME_BYTES)) / worker;
 
     if (worker <= CF_MEMORY_WORKER_BYTES)
         return CF_OK;
     CF_ENSURE(most >= 1, e, CF_ERR_USAGE,
-              "compression level %d needs more memory\nHINT: give more --memory or a lower level", level);
-    p->workers = (uint32_t)min_u64(p->workers, max_u64(total / (worker + CF_MEMORY_FRAME_BYTES), 1));
+              "compression level %d needs more memory\nHINT: give more --memory or a lower level",
+              level);
+    p->workers =
+        (uint32_t)min_u64(p->workers, max_u64(total / (worker + CF_MEMORY_FRAME_BYTES), 1));
     p->frame_buffers = (uint32_t)((total - p->workers * worker) / CF_MEMORY_FRAME_BYTES);
     return CF_OK;
 }

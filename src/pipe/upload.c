@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload pipeline, the caller's side: making and ending it, handing in, handing out. The stages are upload_<stage>.c;
- * upload_inner.h is the map.
+ * Upload pipeline, the caller's side: making and ending it, handing in, handing out. The stages are
+ * upload_<stage>.c; upload_inner.h is the map.
  */
 #include "pipe/upload.h"
 
@@ -23,12 +23,13 @@ static cf_err opts_check(const cf_upload_opts *const o, cf_error *const e)
 
     CF_ENSURE(m->frame_buffers >= 1, e, CF_ERR_USAGE, "the memory plan has no frame buffer");
     CF_ENSURE(m->workers >= 1, e, CF_ERR_USAGE, "the memory plan has no worker");
-    CF_ENSURE(m->lanes >= CF_UPLOAD_LANES_MIN, e, CF_ERR_USAGE, "the memory plan has %u lanes, at least %d are needed",
-              m->lanes, CF_UPLOAD_LANES_MIN);
-    CF_ENSURE(m->parts_in_flight >= m->lanes, e, CF_ERR_USAGE, "the memory plan has %u part buffers for %u lanes",
-              m->parts_in_flight, m->lanes);
-    CF_ENSURE(o->level >= 0 && o->level <= CF_UPLOAD_LEVEL_MAX, e, CF_ERR_USAGE, "compression level %d is not in 1..%d",
-              o->level, CF_UPLOAD_LEVEL_MAX);
+    CF_ENSURE(m->lanes >= CF_UPLOAD_LANES_MIN, e, CF_ERR_USAGE,
+              "the memory plan has %u lanes, at least %d are needed", m->lanes,
+              CF_UPLOAD_LANES_MIN);
+    CF_ENSURE(m->parts_in_flight >= m->lanes, e, CF_ERR_USAGE,
+              "the memory plan has %u part buffers for %u lanes", m->parts_in_flight, m->lanes);
+    CF_ENSURE(o->level >= 0 && o->level <= CF_UPLOAD_LEVEL_MAX, e, CF_ERR_USAGE,
+              "compression level %d is not in 1..%d", o->level, CF_UPLOAD_LEVEL_MAX);
     return CF_OK;
 }
 
@@ -37,11 +38,13 @@ static cf_err monitor_init(cf_upload *const u, cf_error *const e)
     CF_ENSURE(pthread_mutex_init(&u->lock, NULL) == 0, e, CF_ERR_NO_MEMORY, "make a lock");
     u->has_lock = true;
     for (; u->conds_total < CF_STAGE_TOTAL; u->conds_total++)
-        CF_ENSURE(pthread_cond_init(&u->wake[u->conds_total], NULL) == 0, e, CF_ERR_NO_MEMORY, "make a condition");
+        CF_ENSURE(pthread_cond_init(&u->wake[u->conds_total], NULL) == 0, e, CF_ERR_NO_MEMORY,
+                  "make a condition");
     return CF_OK;
 }
 
-/* Big blocks come zeroed from the kernel, page by page as they are used: a small run stays small. */
+/* Big blocks come zeroed from the kernel, page by page as they are used: a small run stays small.
+ */
 static cf_err blocks_init(cf_upload *const u, cf_error *const e)
 {
     const cf_memory_plan *const m = &u->opts.memory;
@@ -52,7 +55,8 @@ static cf_err blocks_init(cf_upload *const u, cf_error *const e)
     u->block_total = total;
     for (uint32_t i = 0; i < total; i++) {
         u->blocks[i].data = cf_alloc(CF_BLOCK_BYTES, 1);
-        CF_ENSURE(u->blocks[i].data != NULL, e, CF_ERR_NO_MEMORY, "allocate frame buffer %u of %u", i + 1, total);
+        CF_ENSURE(u->blocks[i].data != NULL, e, CF_ERR_NO_MEMORY, "allocate frame buffer %u of %u",
+                  i + 1, total);
         if (i >= m->frame_buffers)
             continue; /* a worker's spare */
         u->blocks[i].next = u->free_blocks;
@@ -65,16 +69,17 @@ static cf_err threads_start(cf_upload *const u, cf_error *const e)
 {
     const cf_memory_plan *const m = &u->opts.memory;
     const stage_row rows[] = {
-        {cf_upload_run_reader, 1}, {cf_upload_run_hash, 1},        {cf_upload_run_worker, m->workers},
-        {cf_upload_run_packer, 1}, {cf_upload_run_lane, m->lanes},
+        {cf_upload_run_reader, 1},          {cf_upload_run_hash, 1},
+        {cf_upload_run_worker, m->workers}, {cf_upload_run_packer, 1},
+        {cf_upload_run_lane, m->lanes},
     };
 
     u->threads = cf_alloc(3 + (size_t)m->workers + m->lanes, sizeof(*u->threads));
     CF_ENSURE(u->threads != NULL, e, CF_ERR_NO_MEMORY, "allocate threads");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         for (uint32_t n = 0; n < rows[i].threads; n++, u->threads_total++)
-            CF_ENSURE(pthread_create(&u->threads[u->threads_total], NULL, rows[i].run, u) == 0, e, CF_ERR_NO_MEMORY,
-                      "start thread %u", u->threads_total + 1);
+            CF_ENSURE(pthread_create(&u->threads[u->threads_total], NULL, rows[i].run, u) == 0, e,
+                      CF_ERR_NO_MEMORY, "start thread %u", u->threads_total + 1);
     return CF_OK;
 }
 
@@ -89,8 +94,10 @@ cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_l
     u->opts = *opts;
     u->opts.level = opts->level != 0 ? opts->level : LEVEL_DEFAULT;
     CF_TRY(cf_memory_plan_fit_level(&u->opts.memory, u->opts.level, e));
-    u->limits.pack_source_max = limits->pack_source_max != 0 ? limits->pack_source_max : CF_PACK_SOURCE_MAX;
-    u->limits.shared_cut_bytes = limits->shared_cut_bytes != 0 ? limits->shared_cut_bytes : CF_SHARED_CUT_BYTES;
+    u->limits.pack_source_max =
+        limits->pack_source_max != 0 ? limits->pack_source_max : CF_PACK_SOURCE_MAX;
+    u->limits.shared_cut_bytes =
+        limits->shared_cut_bytes != 0 ? limits->shared_cut_bytes : CF_SHARED_CUT_BYTES;
     CF_TRY(monitor_init(u, e));
     CF_TRY(blocks_init(u, e));
     CF_TRY(threads_start(u, e));
@@ -161,10 +168,12 @@ static void delivery_deinit(delivery *const d)
 
 static bool is_reached(const cf_upload *const u, const waiting_for what)
 {
-    return what == FOR_ALL ? u->files == NULL && u->packs == NULL : u->file_total < CF_UPLOAD_ITEMS_MAX;
+    return what == FOR_ALL ? u->files == NULL && u->packs == NULL
+                           : u->file_total < CF_UPLOAD_ITEMS_MAX;
 }
 
-static cf_err delivery_take(cf_upload *const u, const waiting_for what, delivery *const ret, cf_error *const e)
+static cf_err delivery_take(cf_upload *const u, const waiting_for what, delivery *const ret,
+                            cf_error *const e)
 {
     CF_UPLOAD_HOLD(u);
 
@@ -200,7 +209,8 @@ static cf_err deliver(cf_upload *const u, const delivery *const d, cf_error *con
     return u->opts.on_pack(u->opts.impl, &d->pack->line, e);
 }
 
-/* Deliver until what is waited for has come. An error of a callback stops the pipeline like any other. */
+/* Deliver until what is waited for has come. An error of a callback stops the pipeline like any
+ * other. */
 static cf_err deliver_until(cf_upload *const u, const waiting_for what, cf_error *const e)
 {
     for (;;) {

@@ -2,15 +2,16 @@
  *
  * What the pipeline knows of one item: its extents as they grow.
  *
- * Extents that were sent WHOLE have a list of frames; all lists are one array, which moves while it grows, so extents
- * get their pointers only when the file is sealed. A part is one frame, which its extent describes fully: it has no
- * list.
+ * Extents that were sent WHOLE have a list of frames; all lists are one array, which moves while it
+ * grows, so extents get their pointers only when the file is sealed. A part is one frame, which its
+ * extent describes fully: it has no list.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
 
 /* Room for one more of size bytes; *items moves. */
-static cf_err grow(void **const items, const size_t total, size_t *const cap, const size_t size, cf_error *const e)
+static cf_err grow(void **const items, const size_t total, size_t *const cap, const size_t size,
+                   cf_error *const e)
 {
     if (total < *cap)
         return CF_OK;
@@ -24,15 +25,16 @@ static cf_err grow(void **const items, const size_t total, size_t *const cap, co
 }
 
 /* The same for a typed array, without a cast between pointers to pointers. */
-#define GROW(array, total, cap, e)                                                                                     \
-    __extension__({                                                                                                    \
-        void *moved_ = (array);                                                                                        \
-        const cf_err grown_ = grow(&moved_, (total), &(cap), sizeof(*(array)), (e));                                   \
-        (array) = moved_;                                                                                              \
-        grown_;                                                                                                        \
+#define GROW(array, total, cap, e)                                                                 \
+    __extension__({                                                                                \
+        void *moved_ = (array);                                                                    \
+        const cf_err grown_ = grow(&moved_, (total), &(cap), sizeof(*(array)), (e));               \
+        (array) = moved_;                                                                          \
+        grown_;                                                                                    \
     })
 
-cf_err cf_upload_file_new(const cf_upload_item *const item, cf_upload_file **const ret, cf_error *const e)
+cf_err cf_upload_file_new(const cf_upload_item *const item, cf_upload_file **const ret,
+                          cf_error *const e)
 {
     cf_upload_file *f = NULL;
 
@@ -54,7 +56,8 @@ void cf_upload_file_free(cf_upload_file *const f)
     cf_free(f);
 }
 
-cf_err cf_upload_file_add_same(cf_upload_file *const f, const cf_extent *const prior, cf_error *const e)
+cf_err cf_upload_file_add_same(cf_upload_file *const f, const cf_extent *const prior,
+                               cf_error *const e)
 {
     CF_TRY(GROW(f->extents, f->extent_total, f->extent_cap, e));
     f->extents[f->extent_total++] = *prior;
@@ -62,7 +65,8 @@ cf_err cf_upload_file_add_same(cf_upload_file *const f, const cf_extent *const p
 }
 
 /* The file's own copy of a pack's key; the same pointer while it is the same pack. */
-static cf_err key_keep(cf_upload_file *const f, const char *const key, const char **const ret, cf_error *const e)
+static cf_err key_keep(cf_upload_file *const f, const char *const key, const char **const ret,
+                       cf_error *const e)
 {
     if (f->key_total == 0 || strcmp(f->keys[f->key_total - 1], key) != 0) {
         CF_TRY(GROW(f->keys, f->key_total, f->key_cap, e));
@@ -75,7 +79,8 @@ static cf_err key_keep(cf_upload_file *const f, const char *const key, const cha
 }
 
 /* WHOLE: the last extent goes on when it ends where this frame begins, in the same pack. */
-static cf_extent *extent_to_grow(const cf_upload_file *const f, const char *const key, const uint64_t pack_offset)
+static cf_extent *extent_to_grow(const cf_upload_file *const f, const char *const key,
+                                 const uint64_t pack_offset)
 {
     if (f->item.how != CF_UPLOAD_WHOLE || f->extent_total == 0)
         return NULL;
@@ -83,8 +88,9 @@ static cf_extent *extent_to_grow(const cf_upload_file *const f, const char *cons
     return x->pack == key && x->pack_offset + x->stored_bytes == pack_offset ? x : NULL;
 }
 
-cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const piece, const char *const pack_key,
-                              const uint64_t pack_offset, cf_error *const e)
+cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const piece,
+                              const char *const pack_key, const uint64_t pack_offset,
+                              cf_error *const e)
 {
     const bool whole = f->item.how == CF_UPLOAD_WHOLE;
     const char *key = NULL;
@@ -98,8 +104,10 @@ cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const pie
     cf_extent *x = extent_to_grow(f, key, pack_offset);
     if (x == NULL) {
         x = &f->extents[f->extent_total++];
-        *x = (cf_extent){
-            .pack = key, .pack_offset = pack_offset, .file_offset = piece->file_offset, .has_sha256 = !whole};
+        *x = (cf_extent){.pack = key,
+                         .pack_offset = pack_offset,
+                         .file_offset = piece->file_offset,
+                         .has_sha256 = !whole};
         memcpy(x->sha256, piece->sha256, sizeof(x->sha256));
     }
     x->stored_bytes += piece->block->len;
@@ -122,7 +130,8 @@ void cf_upload_file_seal(cf_upload_file *const f)
     f->result.extent_total = f->extent_total;
 }
 
-const cf_extent *cf_upload_prior_find(const cf_upload_item *const item, const uint64_t offset, const uint32_t len)
+const cf_extent *cf_upload_prior_find(const cf_upload_item *const item, const uint64_t offset,
+                                      const uint32_t len)
 {
     size_t low = 0;
     size_t high = item->prior_total;

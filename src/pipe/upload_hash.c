@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hash: SHA-256 and MD5 of whole files, so one thread, in order. Runs before the workers, because they give the block
- * away.
+ * Hash: SHA-256 and MD5 of whole files, so one thread, in order. Runs before the workers, because
+ * they give the block away.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/hash.h"
 
 enum {
-    SLICE_BYTES = 128 * 1024, /* both hashes of a slice before the next: the second finds it in the cache */
+    SLICE_BYTES =
+        128 * 1024, /* both hashes of a slice before the next: the second finds it in the cache */
     MD5_TAIL_BYTES = 16,
     CERT_READ_MIN = 2 * CF_CERT_LEN_MAX, /* a smaller file has no certificate */
 };
@@ -44,8 +45,8 @@ static void tail_keep(hasher *const h, const cf_slice s)
 }
 
 /* MD5 covers all but the last 16 of read_bytes. */
-static cf_err md5_update(hasher *const h, const cf_upload_item *const item, const uint64_t offset, const cf_slice s,
-                         cf_error *const e)
+static cf_err md5_update(hasher *const h, const cf_upload_item *const item, const uint64_t offset,
+                         const cf_slice s, cf_error *const e)
 {
     const uint64_t end = item->read_bytes < MD5_TAIL_BYTES ? 0 : item->read_bytes - MD5_TAIL_BYTES;
     const uint64_t left = offset < end ? end - offset : 0;
@@ -59,7 +60,8 @@ static cf_err bytes_update(hasher *const h, const cf_piece *const p, cf_error *c
 
     for (size_t at = 0; at < p->source_bytes; at += SLICE_BYTES) {
         const size_t left = p->source_bytes - at;
-        const cf_slice s = cf_slice_of(p->block->data + at, left < SLICE_BYTES ? left : SLICE_BYTES);
+        const cf_slice s =
+            cf_slice_of(p->block->data + at, left < SLICE_BYTES ? left : SLICE_BYTES);
 
         CF_TRY(cf_hash_update(&h->sha256, s, e));
         if (item->ends_with_md5)
@@ -71,7 +73,8 @@ static cf_err bytes_update(hasher *const h, const cf_piece *const p, cf_error *c
 }
 
 /* A hole may be huge: look at the wish to stop. */
-static cf_err hole_update(const cf_upload *const u, hasher *const h, uint64_t left, cf_error *const e)
+static cf_err hole_update(const cf_upload *const u, hasher *const h, uint64_t left,
+                          cf_error *const e)
 {
     static const uint8_t zeros[SLICE_BYTES];
 
@@ -85,7 +88,8 @@ static cf_err hole_update(const cf_upload *const u, hasher *const h, uint64_t le
     return CF_OK;
 }
 
-static cf_err file_end(const cf_upload *const u, hasher *const h, cf_upload_file *const f, cf_error *const e)
+static cf_err file_end(const cf_upload *const u, hasher *const h, cf_upload_file *const f,
+                       cf_error *const e)
 {
     cf_upload_result *const r = &f->result;
 
@@ -96,12 +100,14 @@ static cf_err file_end(const cf_upload *const u, hasher *const h, cf_upload_file
     if (f->item.ends_with_md5) {
         CF_TRY(cf_hash_final(&h->md5, r->md5_found, e));
         memcpy(r->md5_expected, h->tail + sizeof(h->tail) - MD5_TAIL_BYTES, MD5_TAIL_BYTES);
-        r->md5_ok = f->item.read_bytes >= MD5_TAIL_BYTES && memcmp(r->md5_expected, r->md5_found, MD5_TAIL_BYTES) == 0;
+        r->md5_ok = f->item.read_bytes >= MD5_TAIL_BYTES &&
+                    memcmp(r->md5_expected, r->md5_found, MD5_TAIL_BYTES) == 0;
     }
     return CF_OK;
 }
 
-static cf_err piece_hash(const cf_upload *const u, hasher *const h, const cf_piece *const p, cf_error *const e)
+static cf_err piece_hash(const cf_upload *const u, hasher *const h, const cf_piece *const p,
+                         cf_error *const e)
 {
     if (p->file->item.how == CF_UPLOAD_READY)
         return CF_OK;

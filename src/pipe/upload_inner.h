@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload pipeline, inside. One monitor (a mutex, a condition variable per stage) and a ring of pieces; each stage is a
- * file.
+ * Upload pipeline, inside. One monitor (a mutex, a condition variable per stage) and a ring of
+ * pieces; each stage is a file.
  *
  *   caller --files--> reader --pieces--> hash --> workers --> packer --blocks of packs--> lanes
- *     ^                 |  takes a free block                   |  gives back blocks        |  gives back blocks
+ *     ^                 |  takes a free block                   |  gives back blocks        | gives
+ * back blocks
  *     +---- results (in order of files), packs (in order) ------+---------------------------+
  *
- * A piece is at most CF_FRAME_BYTES of a file, or an item without bytes. Reader, hash and packer are one thread each
- * and go through the ring in order (read_at >= hashed_at >= packed_at); workers take pieces in order and finish in any.
- * Between two stages a piece belongs to exactly one thread, so its content is touched without the lock; the counters
- * and lists are what the lock is for.
+ * A piece is at most CF_FRAME_BYTES of a file, or an item without bytes. Reader, hash and packer
+ * are one thread each and go through the ring in order (read_at >= hashed_at >= packed_at); workers
+ * take pieces in order and finish in any. Between two stages a piece belongs to exactly one thread,
+ * so its content is touched without the lock; the counters and lists are what the lock is for.
  *
- * Why it cannot hang, with one block and two lanes (CF_UPLOAD_LANES_MIN). Let X be the oldest block in use, in order of
- * reading.
- *   1. X not packed: every older piece has been packed (else an older block or a blockless piece, which never waits,
- * would be X), so the hash thread, a worker (it owns its spare block and waits for nothing else) and the packer each
- * come to X without waiting for a block.
- *   2. X packed, in pack P: all older blocks are written, so X is the head of P's list. If a lane has P, the lane
- * writes it: progress. If none has, all lanes are in packs that were begun before P (lanes take packs in order). Those
- * are done but for finish(), which waits for nobody, except the one open shared pack, if P is not it: it alone waits
- * for younger pieces. So with two lanes one becomes free and, P's predecessors being taken, takes P. The S3 client's
- * part buffers: an open put holds at most one that is not full, so lanes <= parts_in_flight is required of the plan.
+ * Why it cannot hang, with one block and two lanes (CF_UPLOAD_LANES_MIN). Let X be the oldest block
+ * in use, in order of reading.
+ *   1. X not packed: every older piece has been packed (else an older block or a blockless piece,
+ * which never waits, would be X), so the hash thread, a worker (it owns its spare block and waits
+ * for nothing else) and the packer each come to X without waiting for a block.
+ *   2. X packed, in pack P: all older blocks are written, so X is the head of P's list. If a lane
+ * has P, the lane writes it: progress. If none has, all lanes are in packs that were begun before P
+ * (lanes take packs in order). Those are done but for finish(), which waits for nobody, except the
+ * one open shared pack, if P is not it: it alone waits for younger pieces. So with two lanes one
+ * becomes free and, P's predecessors being taken, takes P. The S3 client's part buffers: an open
+ * put holds at most one that is not full, so lanes <= parts_in_flight is required of the plan.
  * READY items and files whose parts are all known use no block for longer than step 1.
  *
- * An error (or the wish to stop) is set once, under the lock, and wakes every thread; each leaves at its next look. A
- * call under way in the store or the filesystem ends first: those have their own deadlines and see the same wish to
- * stop.
+ * An error (or the wish to stop) is set once, under the lock, and wakes every thread; each leaves
+ * at its next look. A call under way in the store or the filesystem ends first: those have their
+ * own deadlines and see the same wish to stop.
  */
 #ifndef SRC_PIPE_UPLOAD_INNER_H
 #define SRC_PIPE_UPLOAD_INNER_H
@@ -38,8 +40,9 @@
 #include "s3/base/cleanup.h"
 
 enum {
-    CF_UPLOAD_RING_TOTAL = 1024,            /* pieces between reader and packer; most have no block */
-    CF_SHARED_CUT_BYTES = 64 * 1024 * 1024, /* a shared pack with so much source ends with its file */
+    CF_UPLOAD_RING_TOTAL = 1024, /* pieces between reader and packer; most have no block */
+    CF_SHARED_CUT_BYTES =
+        64 * 1024 * 1024, /* a shared pack with so much source ends with its file */
 };
 
 /* Tests lower them. Zero: the constant. */
@@ -48,7 +51,8 @@ typedef struct cf_upload_limits {
     uint64_t shared_cut_bytes; /* CF_SHARED_CUT_BYTES */
 } cf_upload_limits;
 
-/* Memory for one frame, before or after compression. All are in u->blocks; next links it into the list it is in. */
+/* Memory for one frame, before or after compression. All are in u->blocks; next links it into the
+ * list it is in. */
 typedef struct cf_block {
     struct cf_block *next;
     uint8_t *data; /* CF_BLOCK_BYTES, owned */
@@ -130,8 +134,9 @@ struct cf_upload {
     cf_error error;
     cf_block *free_blocks;
     uint32_t spares_taken;
-    cf_upload_file *files, *files_last, *files_unread; /* oldest undelivered; newest; the next for the reader */
-    uint32_t file_total;                               /* undelivered */
+    cf_upload_file *files, *files_last,
+        *files_unread;   /* oldest undelivered; newest; the next for the reader */
+    uint32_t file_total; /* undelivered */
     uint32_t unpacked_total;
     cf_upload_pack *packs, *packs_last, *packs_untaken;
     uint64_t read_at, hashed_at, taken_at, packed_at; /* pieces so far */
@@ -143,7 +148,8 @@ struct cf_upload {
     uint64_t packed_source_bytes;
 };
 
-CF_NODISCARD cf_err cf_upload_new_limited(const cf_upload_opts *opts, const cf_upload_limits *limits, cf_upload **ret,
+CF_NODISCARD cf_err cf_upload_new_limited(const cf_upload_opts *opts,
+                                          const cf_upload_limits *limits, cf_upload **ret,
                                           cf_error *e);
 
 /* The threads: each returns when the pipeline ends or fails. */
@@ -159,8 +165,9 @@ void cf_upload_unlock(cf_upload *u);
 void cf_upload_wait(cf_upload *u, cf_stage stage); /* with the lock */
 void cf_upload_wake(cf_upload *u, cf_stage stage); /* one thread of it */
 void cf_upload_wake_all(cf_upload *u, cf_stage stage);
-bool cf_upload_ended(const cf_upload *u);                              /* with the lock: failed or leaving */
-void cf_upload_fail(cf_upload *u, cf_err code, const cf_error *error); /* without the lock; the first one counts */
+bool cf_upload_ended(const cf_upload *u); /* with the lock: failed or leaving */
+void cf_upload_fail(cf_upload *u, cf_err code,
+                    const cf_error *error); /* without the lock; the first one counts */
 /* Without the lock: CF_ERR_INTERRUPTED once the user wants to stop. */
 CF_NODISCARD cf_err cf_upload_check_stop(const cf_upload *u, cf_error *e);
 void cf_upload_give_block(cf_upload *u, cf_block *block); /* with the lock */
@@ -175,9 +182,9 @@ static inline cf_upload *cf_upload_hold(cf_upload *u)
     return u;
 }
 /* Lock until the end of the scope. */
-#define CF_UPLOAD_HOLD(u)                                                                                              \
-    CF_CLEANUP(cf_upload_unlockp)                                                                                      \
-    cf_upload *held_ = cf_upload_hold(u);                                                                              \
+#define CF_UPLOAD_HOLD(u)                                                                          \
+    CF_CLEANUP(cf_upload_unlockp)                                                                  \
+    cf_upload *held_ = cf_upload_hold(u);                                                          \
     (void)held_
 
 static inline cf_piece *cf_upload_piece_at(cf_upload *u, uint64_t at)
@@ -186,13 +193,14 @@ static inline cf_piece *cf_upload_piece_at(cf_upload *u, uint64_t at)
 }
 
 /* upload_file.c: owner of a file's growing arrays. */
-CF_NODISCARD cf_err cf_upload_file_new(const cf_upload_item *item, cf_upload_file **ret, cf_error *e);
+CF_NODISCARD cf_err cf_upload_file_new(const cf_upload_item *item, cf_upload_file **ret,
+                                       cf_error *e);
 void cf_upload_file_free(cf_upload_file *f);
 CF_DEFINE_FREEP(cf_upload_file, cf_upload_file_free)
 CF_NODISCARD cf_err cf_upload_file_add_same(cf_upload_file *f, const cf_extent *prior, cf_error *e);
 /* A frame of stored_bytes at offset of the pack: grows the last extent (WHOLE) or makes one. */
-CF_NODISCARD cf_err cf_upload_file_add_new(cf_upload_file *f, const cf_piece *piece, const char *pack_key,
-                                           uint64_t pack_offset, cf_error *e);
+CF_NODISCARD cf_err cf_upload_file_add_new(cf_upload_file *f, const cf_piece *piece,
+                                           const char *pack_key, uint64_t pack_offset, cf_error *e);
 /* Points everything where it stands now; the file gets no more. */
 void cf_upload_file_seal(cf_upload_file *f);
 /* The parent's extent of exactly these bytes, NULL: none. */

@@ -50,7 +50,8 @@ static cf_block *block_take(cf_upload *const u, cf_upload_pack *const pack, bool
 }
 
 /* For the journal: the id appears once the store has begun a multipart upload. */
-static cf_err id_keep(cf_upload *const u, cf_upload_pack *const pack, const sending *const s, cf_error *const e)
+static cf_err id_keep(cf_upload *const u, cf_upload_pack *const pack, const sending *const s,
+                      cf_error *const e)
 {
     const char *const id = s->ops->put_upload_id(s->put);
 
@@ -63,7 +64,8 @@ static cf_err id_keep(cf_upload *const u, cf_upload_pack *const pack, const send
     return CF_OK;
 }
 
-static void pack_acknowledge(cf_upload *const u, cf_upload_pack *const pack, const cf_stored *const stored)
+static void pack_acknowledge(cf_upload *const u, cf_upload_pack *const pack,
+                             const cf_stored *const stored)
 {
     CF_UPLOAD_HOLD(u);
 
@@ -89,8 +91,8 @@ static cf_err pack_send(cf_upload *const u, cf_upload_pack *const pack, cf_error
     bool ended = false;
 
     const int len = snprintf(key, sizeof(key), "%s%s", u->opts.runs_prefix, pack->key);
-    CF_ENSURE(len > 0 && (size_t)len < sizeof(key), e, CF_ERR_TOO_LARGE, "key '%s%s' has more than %d bytes",
-              u->opts.runs_prefix, pack->key, CF_KEY_LEN_MAX);
+    CF_ENSURE(len > 0 && (size_t)len < sizeof(key), e, CF_ERR_TOO_LARGE,
+              "key '%s%s' has more than %d bytes", u->opts.runs_prefix, pack->key, CF_KEY_LEN_MAX);
     CF_TRY(ops->put_open(u->opts.store, key, &(cf_put_opts){.create_only = true}, &s.put, e));
     for (cf_block *b = block_take(u, pack, &ended); b != NULL; b = block_take(u, pack, &ended)) {
         CF_TRY(cf_upload_check_stop(u, e));
@@ -103,8 +105,9 @@ static cf_err pack_send(cf_upload *const u, cf_upload_pack *const pack, cf_error
     if (ended)
         return CF_OK;
     CF_TRY(ops->put_finish(CF_STEAL(s.put), &stored, e));
-    CF_ENSURE(stored.size_bytes == sent_bytes, e, CF_ERR_PROTOCOL, "the store has %llu bytes, %llu were sent",
-              (unsigned long long)stored.size_bytes, (unsigned long long)sent_bytes);
+    CF_ENSURE(stored.size_bytes == sent_bytes, e, CF_ERR_PROTOCOL,
+              "the store has %llu bytes, %llu were sent", (unsigned long long)stored.size_bytes,
+              (unsigned long long)sent_bytes);
     pack_acknowledge(u, pack, &stored);
     return CF_OK;
 }

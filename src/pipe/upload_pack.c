@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packer: one thread that takes pieces in order, decides which pack a frame goes to, and so knows every offset before a
- * byte is sent.
+ * Packer: one thread that takes pieces in order, decides which pack a frame goes to, and so knows
+ * every offset before a byte is sent.
  *
- * Packs end: own ones with their file; the shared one when a file ends and it has CF_SHARED_CUT_BYTES of source, when
- * CF_PACK_SOURCE_MAX of others' source went by since it was begun (so that its lane and its line do not wait for days),
- * and at finish; each before CF_PACK_SOURCE_MAX.
+ * Packs end: own ones with their file; the shared one when a file ends and it has
+ * CF_SHARED_CUT_BYTES of source, when CF_PACK_SOURCE_MAX of others' source went by since it was
+ * begun (so that its lane and its line do not wait for days), and at finish; each before
+ * CF_PACK_SOURCE_MAX.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
@@ -20,7 +21,8 @@ static void pack_close(cf_upload *const u, cf_upload_pack **const open)
     cf_upload_wake_all(u, CF_STAGE_LANE);
 }
 
-static cf_err pack_open(cf_upload *const u, const char *const hint, cf_upload_pack **const ret, cf_error *const e)
+static cf_err pack_open(cf_upload *const u, const char *const hint, cf_upload_pack **const ret,
+                        cf_error *const e)
 {
     CF_CLEANUP(cf_upload_pack_freep)
     cf_upload_pack *p = NULL;
@@ -69,6 +71,7 @@ static cf_err frame_pack(cf_upload *const u, cf_piece *const p, cf_error *const 
     if (*open == NULL)
         CF_TRY(pack_open(u, own && item->pack_hint != NULL ? item->pack_hint : "small", open, e));
     cf_upload_pack *const pack = *open;
+    CF_CHECK(pack != NULL);
     CF_TRY(cf_upload_file_add_new(p->file, p, pack->key, pack->offset, e));
     pack->offset += p->block->len;
     pack->source_bytes += p->source_bytes;
@@ -82,8 +85,9 @@ static void file_done(cf_upload *const u, cf_upload_file *const f)
 {
     cf_upload_file_seal(f);
     pack_close(u, &u->own);
-    if (u->shared != NULL && (u->shared->source_bytes >= u->limits.shared_cut_bytes ||
-                              u->packed_source_bytes - u->shared->others_at >= u->limits.pack_source_max))
+    if (u->shared != NULL &&
+        (u->shared->source_bytes >= u->limits.shared_cut_bytes ||
+         u->packed_source_bytes - u->shared->others_at >= u->limits.pack_source_max))
         pack_close(u, &u->shared);
     CF_UPLOAD_HOLD(u);
     f->packed = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reader: the only thread that reads the source, file after file, in the order in which they were handed in.
+ * Reader: the only thread that reads the source, file after file, in the order in which they were
+ * handed in.
  */
 #include <fcntl.h>
 
@@ -25,8 +26,8 @@ static bool room_take(cf_upload *const u, const bool need_block, cf_block **cons
 {
     CF_UPLOAD_HOLD(u);
 
-    while (!cf_upload_ended(u) &&
-           (u->read_at - u->packed_at == CF_UPLOAD_RING_TOTAL || (need_block && u->free_blocks == NULL)))
+    while (!cf_upload_ended(u) && (u->read_at - u->packed_at == CF_UPLOAD_RING_TOTAL ||
+                                   (need_block && u->free_blocks == NULL)))
         cf_upload_wait(u, CF_STAGE_READ);
     if (cf_upload_ended(u))
         return false;
@@ -49,13 +50,14 @@ static void piece_put(cf_upload *const u, const cf_piece *const piece)
     cf_upload_wake(u, CF_STAGE_HASH);
 }
 
-static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const item, const uint64_t offset,
-                         const size_t len, cf_block *const block, cf_error *const e)
+static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const item,
+                         const uint64_t offset, const size_t len, cf_block *const block,
+                         cf_error *const e)
 {
     size_t got = 0;
 
-    CF_TRY_AS(u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, e), e, "file '%s'",
-              item->name);
+    CF_TRY_AS(u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, e), e,
+              "file '%s'", item->name);
     CF_ENSURE(got == len, e, CF_ERR_SOURCE, "file '%s' ended at %llu of %llu bytes", item->name,
               (unsigned long long)(offset + got), (unsigned long long)item->read_bytes);
     block->len = len;
@@ -69,13 +71,18 @@ static cf_err file_read(cf_upload *const u, cf_upload_file *const f, cf_error *c
     const uint64_t total = item->how == CF_UPLOAD_READY ? 0 : item->read_bytes;
 
     if (total > CF_FRAME_BYTES)
-        (void)posix_fadvise(item->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice: read ahead more; nothing depends on it */
+        (void)posix_fadvise(
+            item->fd, 0, 0,
+            POSIX_FADV_SEQUENTIAL); /* advice: read ahead more; nothing depends on it */
     uint64_t offset = 0;
     do {
         const uint64_t left = total - offset;
         const uint32_t len = left < CF_FRAME_BYTES ? (uint32_t)left : CF_FRAME_BYTES;
-        cf_piece piece = {
-            .file = f, .file_offset = offset, .source_bytes = len, .first = offset == 0, .last = len == left};
+        cf_piece piece = {.file = f,
+                          .file_offset = offset,
+                          .source_bytes = len,
+                          .first = offset == 0,
+                          .last = len == left};
 
         CF_TRY(cf_upload_check_stop(u, e));
         if (!room_take(u, len > 0, &piece.block))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Workers: find out what a piece is, and compress what is new. Each has a zstd context and one spare block: it
- * compresses from the piece's block into the spare and swaps them, so that it never waits for memory.
+ * Workers: find out what a piece is, and compress what is new. Each has a zstd context and one
+ * spare block: it compresses from the piece's block into the spare and swaps them, so that it never
+ * waits for memory.
  *
- * A frame that does not shrink needs no second try: zstd writes its blocks raw, which is as fast to read as a copy.
+ * A frame that does not shrink needs no second try: zstd writes its blocks raw, which is as fast to
+ * read as a copy.
  */
 #include <zstd.h>
 
@@ -23,12 +25,13 @@ static void worker_deinit(worker *const w)
     (void)ZSTD_freeCCtx(w->zstd);
 }
 
-static cf_err zstd_set(ZSTD_CCtx *const zstd, const ZSTD_cParameter parameter, const int value, cf_error *const e)
+static cf_err zstd_set(ZSTD_CCtx *const zstd, const ZSTD_cParameter parameter, const int value,
+                       cf_error *const e)
 {
     const size_t rc = ZSTD_CCtx_setParameter(zstd, parameter, value);
 
-    CF_ENSURE(!ZSTD_isError(rc), e, CF_ERR_USAGE, "set zstd parameter %d to %d: %s", (int)parameter, value,
-              ZSTD_getErrorName(rc));
+    CF_ENSURE(!ZSTD_isError(rc), e, CF_ERR_USAGE, "set zstd parameter %d to %d: %s", (int)parameter,
+              value, ZSTD_getErrorName(rc));
     return CF_OK;
 }
 
@@ -59,7 +62,8 @@ static cf_err part_look(cf_piece *const p, cf_error *const e)
         return CF_OK;
     }
     CF_TRY(cf_sha256(bytes, p->sha256, e));
-    const cf_extent *const prior = cf_upload_prior_find(&p->file->item, p->file_offset, p->source_bytes);
+    const cf_extent *const prior =
+        cf_upload_prior_find(&p->file->item, p->file_offset, p->source_bytes);
     const bool same = prior != NULL && memcmp(prior->sha256, p->sha256, sizeof(p->sha256)) == 0;
     p->kind = same ? CF_PIECE_SAME : CF_PIECE_NEW;
     p->same = same ? prior : NULL;
@@ -69,11 +73,13 @@ static cf_err part_look(cf_piece *const p, cf_error *const e)
 static cf_err piece_compress(worker *const w, cf_piece *const p, cf_error *const e)
 {
     cf_block *const raw = p->block;
+    CF_CHECK(raw != NULL && w->spare != NULL);
     /* Knows the length, so the frame says it. */
-    const size_t len = ZSTD_compress2(w->zstd, w->spare->data, CF_BLOCK_BYTES, raw->data, p->source_bytes);
+    const size_t len =
+        ZSTD_compress2(w->zstd, w->spare->data, CF_BLOCK_BYTES, raw->data, p->source_bytes);
 
-    CF_ENSURE(!ZSTD_isError(len), e, CF_ERR_NO_MEMORY, "compress %u bytes of '%s': %s", p->source_bytes,
-              p->file->item.name, ZSTD_getErrorName(len));
+    CF_ENSURE(!ZSTD_isError(len), e, CF_ERR_NO_MEMORY, "compress %u bytes of '%s': %s",
+              p->source_bytes, p->file->item.name, ZSTD_getErrorName(len));
     p->block = w->spare;
     p->block->len = len;
     w->spare = raw;

@@ -4,7 +4,8 @@
  *
  *   pipe_bench [--md5] [--memory MIB] [--jobs N] FILE...
  *
- * Compare with `zstd -3 -T2 -c FILE... > /dev/null`. Prints one line: bytes, wall and CPU seconds, peak RSS.
+ * Compare with `zstd -3 -T2 -c FILE... > /dev/null`. Prints one line: bytes, wall and CPU seconds,
+ * peak RSS.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ struct cf_store_put {
     uint64_t bytes;
 };
 
-static cf_err put_open(cf_store *s, const char *key, const cf_put_opts *opts, cf_store_put **ret, cf_error *e)
+static cf_err put_open(cf_store *s, const char *key, const cf_put_opts *opts, cf_store_put **ret,
+                       cf_error *e)
 {
     (void)s, (void)key, (void)opts;
     CF_NEW(*ret, e);
@@ -58,7 +60,8 @@ static const char *put_upload_id(const cf_store_put *p)
 static cf_err next_pack(void *impl, const char *hint, char ret_key[CF_KEY_LEN_MAX + 1], cf_error *e)
 {
     (void)e;
-    (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "run/%010u-pack-%s.zst", (*(unsigned *)impl)++, hint);
+    (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "run/%010u-pack-%s.zst", (*(unsigned *)impl)++,
+                   hint);
     return CF_OK;
 }
 
@@ -96,10 +99,11 @@ static void report(const cf_upload_counts *c, uint64_t wall_ms)
 {
     struct rusage r = {0};
     (void)getrusage(RUSAGE_SELF, &r);
-    const double cpu_s =
-        (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-    printf("read %llu stored %llu packs %llu wall_s %.2f cpu_s %.2f rss_mib %.1f\n", (unsigned long long)c->read_bytes,
-           (unsigned long long)c->stored_bytes, (unsigned long long)c->packs_total, (double)wall_ms / 1e3, cpu_s,
+    const double cpu_s = (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+                         (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+    printf("read %llu stored %llu packs %llu wall_s %.2f cpu_s %.2f rss_mib %.1f\n",
+           (unsigned long long)c->read_bytes, (unsigned long long)c->stored_bytes,
+           (unsigned long long)c->packs_total, (double)wall_ms / 1e3, cpu_s,
            (double)r.ru_maxrss / 1024);
 }
 
@@ -118,7 +122,8 @@ static bool args_parse(int argc, char **argv, bench_args *ret)
         else if (i + 1 < argc && strcmp(argv[i], "--memory") == 0 &&
                  cf_u64_parse(cf_slice_str(argv[i + 1]), &ret->memory_mib))
             i++;
-        else if (i + 1 < argc && strcmp(argv[i], "--jobs") == 0 && cf_u64_parse(cf_slice_str(argv[i + 1]), &ret->jobs))
+        else if (i + 1 < argc && strcmp(argv[i], "--jobs") == 0 &&
+                 cf_u64_parse(cf_slice_str(argv[i + 1]), &ret->jobs))
             i++;
         else
             return false;

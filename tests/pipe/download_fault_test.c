@@ -107,7 +107,8 @@ static void test_too_little_memory(void **state)
     trip_init(&t, 1, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
     t.memory_bytes = 63 * (uint64_t)KIT_MIB;
     assert_int_equal(download(&t, NULL, 0, &e), CF_ERR_USAGE);
-    assert_memory_equal(e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: ", 58);
+    assert_memory_equal(e.message,
+                        "memory of 63 MiB is too little, 64 MiB is the least\nHINT: ", 58);
     trip_deinit(&t);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Download pipeline: what the upload pipeline stored comes back byte for byte, and nothing else ever passes.
+ * Download pipeline: what the upload pipeline stored comes back byte for byte, and nothing else
+ * ever passes.
  */
 #include "tests/pipe/trip.h"
 
@@ -128,7 +129,10 @@ static void test_runs(void **state)
     const struct {
         uint64_t offset, stored;
         size_t spans;
-    } expected[] = {{100, 16 * M, 1}, {16 * M + 100, 4 * M + 21, 3}, {20 * M + 131, 10, 1}, {20 * M + 141, 17 * M, 1}};
+    } expected[] = {{100, 16 * M, 1},
+                    {16 * M + 100, 4 * M + 21, 3},
+                    {20 * M + 131, 10, 1},
+                    {20 * M + 141, 17 * M, 1}};
     cf_run_cursor c = {0};
     cf_run_of_frames run;
     uint64_t file_bytes = 0;
@@ -155,8 +159,11 @@ static void test_extents_refused(void **state)
     } rows[] = {
         {"empty",
          "file 'f': the extent at 0 is empty",
-         {{.pack = "p", .stored_bytes = 1}, {.pack = "p", .stored_bytes = 1, .file_offset = 50, .file_bytes = 1}}},
-        {"nothing stored", "file 'f': the extent at 0 has no stored bytes", {{.pack = "p", .file_bytes = 1}}},
+         {{.pack = "p", .stored_bytes = 1},
+          {.pack = "p", .stored_bytes = 1, .file_offset = 50, .file_bytes = 1}}},
+        {"nothing stored",
+         "file 'f': the extent at 0 has no stored bytes",
+         {{.pack = "p", .file_bytes = 1}}},
         {"leaves the pack",
          "file 'f': the extent at 0 leaves its pack",
          {{.pack = "p", .pack_offset = UINT64_MAX, .stored_bytes = 1, .file_bytes = 1}}},
@@ -172,13 +179,25 @@ static void test_extents_refused(void **state)
          {{.pack = "p", .stored_bytes = 1, .file_offset = 101, .file_bytes = 1}}},
         {"too many frames",
          "file 'f': the extent at 0 has 2 frames, its length needs 1",
-         {{.pack = "p", .stored_bytes = 10, .file_bytes = 10, .frame_bytes = two, .frame_total = 2}}},
+         {{.pack = "p",
+           .stored_bytes = 10,
+           .file_bytes = 10,
+           .frame_bytes = two,
+           .frame_total = 2}}},
         {"sum",
          "file 'f': the frames of the extent at 0 have 5 bytes, the extent 10",
-         {{.pack = "p", .stored_bytes = 10, .file_bytes = 10, .frame_bytes = two, .frame_total = 1}}},
+         {{.pack = "p",
+           .stored_bytes = 10,
+           .file_bytes = 10,
+           .frame_bytes = two,
+           .frame_total = 1}}},
         {"an empty frame",
          "file 'f': the extent at 0 has an empty frame",
-         {{.pack = "p", .stored_bytes = 10, .file_bytes = 10, .frame_bytes = zero + 1, .frame_total = 1}}},
+         {{.pack = "p",
+           .stored_bytes = 10,
+           .file_bytes = 10,
+           .frame_bytes = zero + 1,
+           .frame_total = 1}}},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cf_error e = {0};
@@ -212,11 +231,16 @@ typedef struct harm_row {
 } harm_row;
 
 static const harm_row harm_rows[] = {
-    {"a bit is flipped", HARM_FLIP, "file 'db/file': pack 'run1/0000000000-pack-x.zst' at 0: bad frame: "},
-    {"the pack is truncated", HARM_TRUNCATE, "file 'db/file': pack 'run1/0000000000-pack-x.zst' at 0: "},
-    {"the pack is missing", HARM_MISSING, "file 'db/file': pack 'run1/0000000000-pack-x.zst' at 0: it is missing"},
-    {"the extent yields too much", HARM_TOO_MUCH, "its frames yield more than the 9437183 bytes of the extent"},
-    {"the extent yields too little", HARM_TOO_LITTLE, "its frames yield 1 bytes less than the 9437185 of the extent"},
+    {"a bit is flipped", HARM_FLIP,
+     "file 'db/file': pack 'run1/0000000000-pack-x.zst' at 0: bad frame: "},
+    {"the pack is truncated", HARM_TRUNCATE,
+     "file 'db/file': pack 'run1/0000000000-pack-x.zst' at 0: "},
+    {"the pack is missing", HARM_MISSING,
+     "file 'db/file': pack 'run1/0000000000-pack-x.zst' at 0: it is missing"},
+    {"the extent yields too much", HARM_TOO_MUCH,
+     "its frames yield more than the 9437183 bytes of the extent"},
+    {"the extent yields too little", HARM_TOO_LITTLE,
+     "its frames yield 1 bytes less than the 9437185 of the extent"},
     {"the last frame is cut off", HARM_CUT_FRAME, "its last frame is cut off"},
     {"not zstd", HARM_GARBAGE, "bad frame: "},
     {"the SHA-256 differs", HARM_SHA, "file 'db/file': its SHA-256 is "},
@@ -299,12 +323,13 @@ static void foreign_put(trip *t, int window_log, cf_extent *ret)
     const size_t cap = ZSTD_compressBound(t->len);
     uint8_t *const frame = malloc(cap);
     assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, window_log)));
-    assert_false(
-        ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 0))); /* so that it is not cut to the content */
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(
+        z, ZSTD_c_contentSizeFlag, 0))); /* so that it is not cut to the content */
     const size_t len = ZSTD_compress2(z, frame, cap, t->bytes, t->len);
     assert_false(ZSTD_isError(len));
-    assert_int_equal(
-        t->run.store->ops->put(t->run.store, KIT_RUNS "other.zst", cf_slice_of(frame, len), NULL, NULL, NULL), CF_OK);
+    assert_int_equal(t->run.store->ops->put(t->run.store, KIT_RUNS "other.zst",
+                                            cf_slice_of(frame, len), NULL, NULL, NULL),
+                     CF_OK);
     *ret = (cf_extent){.pack = "other.zst", .stored_bytes = len, .file_bytes = t->len};
     free(frame);
     (void)ZSTD_freeCCtx(z);
@@ -446,8 +471,9 @@ static void test_memory_is_bounded(void **state)
         for (size_t i = 0; i < totals[n]; i++)
             items[i] = t.item;
         p.start = heap_bytes();
-        cf_store_memory_set_hooks(t.run.store,
-                                  &(cf_store_memory_hooks){.before = peak_look, .after = peak_look, .impl = &p});
+        cf_store_memory_set_hooks(
+            t.run.store,
+            &(cf_store_memory_hooks){.before = peak_look, .after = peak_look, .impl = &p});
         assert_int_equal(download(&t, items, totals[n], NULL), CF_OK);
         print_message("  %zu files: %.1f MiB at most\n", totals[n], (double)p.most / KIT_MIB);
         assert_true(p.most > 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the tests of both pipelines share: sources made from a seed, a world that stops on order, a filesystem that
- * fails on order, and a run whose results are kept so that they can be looked at, or downloaded again.
+ * What the tests of both pipelines share: sources made from a seed, a world that stops on order, a
+ * filesystem that fails on order, and a run whose results are kept so that they can be looked at,
+ * or downloaded again.
  */
 #ifndef TESTS_PIPE_KIT_H
 #define TESTS_PIPE_KIT_H
@@ -42,7 +43,7 @@ KIT_UNUSED static void kit_fill_bytes(uint8_t *to, size_t len, kit_fill fill, ui
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        const uint64_t v = fill == KIT_TEXT     ? 0x2020202020202020ull | (x & 0x0303000003000003ull)
+        const uint64_t v = fill == KIT_TEXT ? 0x2020202020202020ull | (x & 0x0303000003000003ull)
                            : fill == KIT_RANDOM ? x
                                                 : 0;
         memcpy(to + i, &v, len - i < 8 ? len - i : 8);
@@ -111,12 +112,14 @@ static bool kit_hit(atomic_int *left)
     return atomic_load(left) > 0 && atomic_fetch_sub(left, 1) == 1;
 }
 
-static cf_err kit_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset, size_t *ret_len, cf_error *e)
+static cf_err kit_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset,
+                        size_t *ret_len, cf_error *e)
 {
     kit_fs *const k = fs->impl;
     CF_ENSURE(!kit_hit(&k->reads_left), e, CF_ERR_IO, "read: the test wants it to fail");
     const uint64_t left = offset < k->end_bytes ? k->end_bytes - offset : 0;
-    return cf_fs_real()->ops->pread(fs, fd, ret, len < left ? len : (size_t)left, offset, ret_len, e);
+    return cf_fs_real()->ops->pread(fs, fd, ret, len < left ? len : (size_t)left, offset, ret_len,
+                                    e);
 }
 
 static cf_err kit_pwrite(const cf_fs *fs, int fd, cf_slice s, uint64_t offset, cf_error *e)
@@ -138,7 +141,8 @@ static cf_err kit_sync(const cf_fs *fs, int fd, cf_error *e)
 static cf_err kit_truncate(const cf_fs *fs, int fd, uint64_t size_bytes, cf_error *e)
 {
     kit_fs *const k = fs->impl;
-    CF_ENSURE(!kit_hit(&k->truncates_left), e, CF_ERR_NO_SPACE, "truncate: no space left, says the test");
+    CF_ENSURE(!kit_hit(&k->truncates_left), e, CF_ERR_NO_SPACE,
+              "truncate: no space left, says the test");
     return cf_fs_real()->ops->truncate(fs, fd, size_bytes, e);
 }
 
@@ -162,8 +166,8 @@ typedef struct kit_faults {
 KIT_UNUSED static cf_err kit_before(void *impl, cf_store_op op, const char *key, cf_error *e)
 {
     kit_faults *const f = impl;
-    CF_ENSURE(!kit_hit(&f->ops_left), e, CF_ERR_SERVER, "%s '%s': the test wants it to fail", cf_store_op_name(op),
-              key);
+    CF_ENSURE(!kit_hit(&f->ops_left), e, CF_ERR_SERVER, "%s '%s': the test wants it to fail",
+              cf_store_op_name(op), key);
     return CF_OK;
 }
 
@@ -197,11 +201,13 @@ typedef struct kit_run {
     size_t fail_result_at, fail_pack_at; /* 1..: the callback answers CF_ERR_FENCED */
 } kit_run;
 
-static cf_err kit_next_pack(void *impl, const char *hint, char ret_key[CF_KEY_LEN_MAX + 1], cf_error *e)
+static cf_err kit_next_pack(void *impl, const char *hint, char ret_key[CF_KEY_LEN_MAX + 1],
+                            cf_error *e)
 {
     kit_run *const r = impl;
     (void)e;
-    (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "run%u/%010u-pack-%s.zst", r->run, atomic_fetch_add(&r->seq, 1), hint);
+    (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "run%u/%010u-pack-%s.zst", r->run,
+                   atomic_fetch_add(&r->seq, 1), hint);
     return CF_OK;
 }
 
@@ -251,7 +257,8 @@ static cf_err kit_on_result(void *impl, const cf_upload_result *r, cf_error *e)
     memcpy(k->head, r->head, sizeof(k->head));
     memcpy(k->tail, r->tail, sizeof(k->tail));
     k->extents = kit_extents_dup(r->extents, r->extent_total);
-    CF_ENSURE(run->result_total != run->fail_result_at, e, CF_ERR_FENCED, "the test's result callback fails");
+    CF_ENSURE(run->result_total != run->fail_result_at, e, CF_ERR_FENCED,
+              "the test's result callback fails");
     return CF_OK;
 }
 
@@ -259,7 +266,8 @@ static cf_err kit_on_pack(void *impl, const cf_pack_line *pack, cf_error *e)
 {
     kit_run *const run = impl;
     const size_t i = run->pack_total++;
-    CF_ENSURE(run->pack_total != run->fail_pack_at, e, CF_ERR_FENCED, "the test's pack callback fails");
+    CF_ENSURE(run->pack_total != run->fail_pack_at, e, CF_ERR_FENCED,
+              "the test's pack callback fails");
     if (i >= 64)
         return CF_OK;
     (void)snprintf(run->pack_keys[i], sizeof(run->pack_keys[i]), "%s", pack->pack);
@@ -270,12 +278,16 @@ static cf_err kit_on_pack(void *impl, const cf_pack_line *pack, cf_error *e)
 
 KIT_UNUSED static void kit_run_init(kit_run *r)
 {
-    *r = (kit_run){
-        .plan = {.frame_buffers = 4, .workers = 2, .lanes = 3, .part_bytes = 5 * KIT_MIB, .parts_in_flight = 3}};
+    *r = (kit_run){.plan = {.frame_buffers = 4,
+                            .workers = 2,
+                            .lanes = 3,
+                            .part_bytes = 5 * KIT_MIB,
+                            .parts_in_flight = 3}};
     kit_world_init(&r->world);
     kit_fs_init(&r->fs);
     assert_int_equal(cf_store_memory_new(cf_world_real(), &r->store, NULL), CF_OK);
-    cf_store_memory_set_hooks(r->store, &(cf_store_memory_hooks){.before = kit_before, .impl = &r->faults});
+    cf_store_memory_set_hooks(r->store,
+                              &(cf_store_memory_hooks){.before = kit_before, .impl = &r->faults});
 }
 
 KIT_UNUSED static void kit_run_forget(kit_run *r)
@@ -307,7 +319,8 @@ KIT_UNUSED static cf_upload_opts kit_upload_opts(kit_run *r)
                             .impl = r};
 }
 
-KIT_UNUSED static cf_err kit_upload(kit_run *r, const cf_upload_item *items, size_t total, cf_error *e)
+KIT_UNUSED static cf_err kit_upload(kit_run *r, const cf_upload_item *items, size_t total,
+                                    cf_error *e)
 {
     const cf_upload_opts opts = kit_upload_opts(r);
     CF_CLEANUP(cf_upload_freep)
@@ -328,7 +341,8 @@ typedef struct kit_mix {
     cf_upload_item items[24];
 } kit_mix;
 
-/* Own packs, shared ones, parts, empty and ready items, so that the shared pack is open while others come and go. */
+/* Own packs, shared ones, parts, empty and ready items, so that the shared pack is open while
+ * others come and go. */
 KIT_UNUSED static void kit_mix_init(kit_mix *m)
 {
     static const size_t lens[] = {100, 5 * KIT_MIB, 0, 9 * KIT_MIB + 3, 1000, KIT_FRAME};
@@ -371,13 +385,16 @@ static void kit_extent_decode(cf_store *store, const cf_extent *x, uint8_t *cont
     char key[CF_KEY_LEN_MAX + 1];
     cf_buf_init(&raw, 1 << 30);
     (void)snprintf(key, sizeof(key), KIT_RUNS "%s", x->pack);
-    assert_int_equal(store->ops->get(store, key, x->pack_offset, x->stored_bytes, kit_sink, &raw, NULL), CF_OK);
+    assert_int_equal(
+        store->ops->get(store, key, x->pack_offset, x->stored_bytes, kit_sink, &raw, NULL), CF_OK);
     assert_int_equal(raw.len, x->stored_bytes);
     /* ZSTD_decompress takes several frames one after the other. */
-    assert_int_equal(ZSTD_decompress(content + x->file_offset, x->file_bytes, raw.data, raw.len), x->file_bytes);
+    assert_int_equal(ZSTD_decompress(content + x->file_offset, x->file_bytes, raw.data, raw.len),
+                     x->file_bytes);
     uint64_t sum = 0;
     for (uint32_t f = 0; f < x->frame_total; f++) {
-        const uint64_t expected = f + 1 < x->frame_total ? KIT_FRAME : x->file_bytes - (uint64_t)f * KIT_FRAME;
+        const uint64_t expected =
+            f + 1 < x->frame_total ? KIT_FRAME : x->file_bytes - (uint64_t)f * KIT_FRAME;
         assert_int_equal(ZSTD_getFrameContentSize(raw.data + sum, raw.len - sum), expected);
         sum += x->frame_bytes[f];
     }
@@ -385,13 +402,15 @@ static void kit_extent_decode(cf_store *store, const cf_extent *x, uint8_t *cont
         assert_int_equal(sum, x->stored_bytes);
     if (x->has_sha256) {
         uint8_t sha[32];
-        assert_int_equal(cf_sha256(cf_slice_of(content + x->file_offset, x->file_bytes), sha, NULL), CF_OK);
+        assert_int_equal(cf_sha256(cf_slice_of(content + x->file_offset, x->file_bytes), sha, NULL),
+                         CF_OK);
         assert_memory_equal(sha, x->sha256, 32);
     }
 }
 
 /* The result stands for exactly these bytes, and zeros up to its size. */
-KIT_UNUSED static void kit_check(cf_store *store, const kit_result *r, const uint8_t *bytes, size_t len)
+KIT_UNUSED static void kit_check(cf_store *store, const kit_result *r, const uint8_t *bytes,
+                                 size_t len)
 {
     uint8_t *const content = calloc(1, r->size_bytes + 1);
     uint8_t sha[32];

@@ -13,10 +13,10 @@ typedef struct plan_row {
     uint32_t downloaders;
 } plan_row;
 
-#define PLAN(f, w, l, part_mib, parts)                                                                                 \
-    {                                                                                                                  \
-        .frame_buffers = (f), .workers = (w), .lanes = (l), .part_bytes = (part_mib)*1024ull * 1024,                   \
-        .parts_in_flight = (parts)                                                                                     \
+#define PLAN(f, w, l, part_mib, parts)                                                             \
+    {                                                                                              \
+        .frame_buffers = (f), .workers = (w), .lanes = (l),                                        \
+        .part_bytes = (part_mib)*1024ull * 1024, .parts_in_flight = (parts)                        \
     }
 
 static const plan_row rows[] = {
@@ -40,11 +40,14 @@ static void test_rows(void **state)
         cf_memory_plan p = {0};
         uint32_t downloaders = 0;
         print_message("  %s\n", r->title);
-        assert_int_equal(cf_memory_plan_make((uint64_t)r->memory_mib * KIT_MIB, r->jobs, &p, NULL), CF_OK);
+        assert_int_equal(cf_memory_plan_make((uint64_t)r->memory_mib * KIT_MIB, r->jobs, &p, NULL),
+                         CF_OK);
         if (memcmp(&p, x, sizeof(p)) != 0)
-            fail_msg("%u frames, %u workers, %u lanes, %llu MiB x %u", p.frame_buffers, p.workers, p.lanes,
-                     (unsigned long long)p.part_bytes / KIT_MIB, p.parts_in_flight);
-        assert_int_equal(cf_download_plan((uint64_t)r->memory_mib * KIT_MIB, r->jobs, &downloaders, NULL), CF_OK);
+            fail_msg("%u frames, %u workers, %u lanes, %llu MiB x %u", p.frame_buffers, p.workers,
+                     p.lanes, (unsigned long long)p.part_bytes / KIT_MIB, p.parts_in_flight);
+        assert_int_equal(
+            cf_download_plan((uint64_t)r->memory_mib * KIT_MIB, r->jobs, &downloaders, NULL),
+            CF_OK);
         assert_int_equal(downloaders, r->downloaders);
     }
 }
@@ -69,7 +72,9 @@ static void test_defaults(void **state)
     (void)state;
     cf_memory_plan zero = {0}, same = {0};
     assert_int_equal(cf_memory_plan_make(0, 0, &zero, NULL), CF_OK);
-    assert_int_equal(cf_memory_plan_make((uint64_t)CF_MEMORY_DEFAULT_MIB * KIT_MIB, cf_cores(), &same, NULL), CF_OK);
+    assert_int_equal(
+        cf_memory_plan_make((uint64_t)CF_MEMORY_DEFAULT_MIB * KIT_MIB, cf_cores(), &same, NULL),
+        CF_OK);
     assert_memory_equal(&zero, &same, sizeof(zero));
 }
 
@@ -78,9 +83,10 @@ static void test_refused(void **state)
     (void)state;
     cf_memory_plan p = {.lanes = 77};
     cf_error e = {0};
-    assert_int_equal(cf_memory_plan_make((uint64_t)CF_MEMORY_MIN_MIB * KIT_MIB - 1, 0, &p, &e), CF_ERR_USAGE);
-    assert_string_equal(
-        e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: give --memory 128M or leave it out");
+    assert_int_equal(cf_memory_plan_make((uint64_t)CF_MEMORY_MIN_MIB * KIT_MIB - 1, 0, &p, &e),
+                     CF_ERR_USAGE);
+    assert_string_equal(e.message, "memory of 63 MiB is too little, 64 MiB is the least\nHINT: "
+                                   "give --memory 128M or leave it out");
     assert_int_equal(p.lanes, 77);
 }
 
@@ -113,7 +119,8 @@ static void test_levels(void **state)
             assert_int_equal(cf_memory_plan_make(mib * KIT_MIB, 16, &p, NULL), CF_OK);
             const cf_memory_plan before = p;
             if (cf_memory_plan_fit_level(&p, level, NULL) != CF_OK) {
-                assert_true(mib < 72 && level == 9); /* measured: the least memory has no room for it */
+                assert_true(mib < 72 &&
+                            level == 9); /* measured: the least memory has no room for it */
                 continue;
             }
             assert_true(p.workers >= 1 && p.workers <= before.workers);
@@ -131,15 +138,21 @@ static void test_level_refused(void **state)
     cf_memory_plan p = {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2};
     cf_error e = {0};
     assert_int_equal(cf_memory_plan_fit_level(&p, 9, &e), CF_ERR_USAGE);
-    assert_string_equal(e.message, "compression level 9 needs more memory\nHINT: give more --memory or a lower level");
+    assert_string_equal(
+        e.message,
+        "compression level 9 needs more memory\nHINT: give more --memory or a lower level");
     assert_int_equal(p.frame_buffers, 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),          cmocka_unit_test(test_every_size),        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_zstd_contexts_fit), cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_every_size),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_zstd_contexts_fit),
+        cmocka_unit_test(test_levels),
         cmocka_unit_test(test_level_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,8 @@ typedef struct trip {
 } trip;
 
 /* bytes with room for an MD5 behind them. */
-KIT_UNUSED static void trip_init(trip *t, size_t len, uint64_t hole, kit_fill fill, cf_upload_how how, bool md5)
+KIT_UNUSED static void trip_init(trip *t, size_t len, uint64_t hole, kit_fill fill,
+                                 cf_upload_how how, bool md5)
 {
     *t = (trip){.len = len, .size = len + hole, .jobs = 3};
     t->bytes = calloc(1, len + 8);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload pipeline: whatever fails, wherever, ends it: no hang, no leak, the first error, and it stays.
+ * Upload pipeline: whatever fails, wherever, ends it: no hang, no leak, the first error, and it
+ * stays.
  */
 #include "tests/pipe/kit.h"
 
@@ -158,7 +159,8 @@ static void test_error_stays(void **state)
     const cf_upload_opts opts = kit_upload_opts(&r);
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file((const uint8_t *)"hello", 5);
-    const cf_upload_item bad = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 6, .size_bytes = 6};
+    const cf_upload_item bad = {
+        .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 6, .size_bytes = 6};
     {
         CF_CLEANUP(cf_upload_freep)
         cf_upload *u = NULL;
@@ -182,10 +184,11 @@ static void test_key_exists(void **state)
     kit_run_init(&r);
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file((const uint8_t *)"hello", 5);
-    const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
-    assert_int_equal(
-        r.store->ops->put(r.store, KIT_RUNS "run1/0000000000-pack-small.zst", cf_slice_str("theirs"), NULL, NULL, NULL),
-        CF_OK);
+    const cf_upload_item item = {
+        .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
+    assert_int_equal(r.store->ops->put(r.store, KIT_RUNS "run1/0000000000-pack-small.zst",
+                                       cf_slice_str("theirs"), NULL, NULL, NULL),
+                     CF_OK);
     assert_int_equal(kit_upload(&r, &item, 1, &e), CF_ERR_EXISTS);
     assert_memory_equal(e.message, "pack 'run1/0000000000-pack-small.zst': ", 39);
     kit_run_deinit(&r);
@@ -202,8 +205,14 @@ static void test_refused(void **state)
 {
     (void)state;
     const plan_row rows[] = {
-        {"no frames", {.workers = 1, .lanes = 2, .parts_in_flight = 2}, 0, "the memory plan has no frame buffer"},
-        {"no workers", {.frame_buffers = 1, .lanes = 2, .parts_in_flight = 2}, 0, "the memory plan has no worker"},
+        {"no frames",
+         {.workers = 1, .lanes = 2, .parts_in_flight = 2},
+         0,
+         "the memory plan has no frame buffer"},
+        {"no workers",
+         {.frame_buffers = 1, .lanes = 2, .parts_in_flight = 2},
+         0,
+         "the memory plan has no worker"},
         {"one lane",
          {.frame_buffers = 1, .workers = 1, .lanes = 1, .parts_in_flight = 2},
          0,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload pipeline over a store in memory: what goes in can be decoded again, in order, whatever the pool's size; and
- * whatever fails ends it.
+ * Upload pipeline over a store in memory: what goes in can be decoded again, in order, whatever the
+ * pool's size; and whatever fails ends it.
  */
 #include "tests/pipe/kit.h"
 
@@ -28,7 +28,8 @@ static const trip trips[] = {
     {"whole: a frame", KIT_FRAME, 0, KIT_TEXT, CF_UPLOAD_WHOLE, true, 1, 1},
     {"whole: a frame and one byte", KIT_FRAME + 1, 0, KIT_TEXT, CF_UPLOAD_WHOLE, true, 1, 1},
     {"whole: 9 MiB in the shared pack", 9 * KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false, 1, 1},
-    {"whole: a hole at the end", 5 * KIT_MIB, 3 * KIT_MIB + 1, KIT_TEXT, CF_UPLOAD_WHOLE, true, 1, 1},
+    {"whole: a hole at the end", 5 * KIT_MIB, 3 * KIT_MIB + 1, KIT_TEXT, CF_UPLOAD_WHOLE, true, 1,
+     1},
     {"whole: random bytes do not shrink", 9 * KIT_MIB, 0, KIT_RANDOM, CF_UPLOAD_WHOLE, true, 1, 1},
     {"whole: zeros", 9 * KIT_MIB, 0, KIT_ZERO, CF_UPLOAD_WHOLE, true, 1, 1},
     {"parts: empty makes no pack", 0, 0, KIT_TEXT, CF_UPLOAD_PARTS, false, 0, 0},
@@ -38,7 +39,8 @@ static const trip trips[] = {
     {"parts: a part and one byte", KIT_FRAME + 1, 0, KIT_TEXT, CF_UPLOAD_PARTS, false, 2, 1},
     {"parts: own_pack means nothing", 9 * KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_PARTS, true, 3, 1},
     {"parts: a hole at the end", 5 * KIT_MIB, 9 * KIT_MIB, KIT_TEXT, CF_UPLOAD_PARTS, false, 2, 1},
-    {"parts: zeros are holes, without a pack", 9 * KIT_MIB, 100, KIT_ZERO, CF_UPLOAD_PARTS, false, 0, 0},
+    {"parts: zeros are holes, without a pack", 9 * KIT_MIB, 100, KIT_ZERO, CF_UPLOAD_PARTS, false,
+     0, 0},
     {"parts: one zero", 1, 0, KIT_ZERO, CF_UPLOAD_PARTS, false, 0, 0},
 };
 
@@ -72,13 +74,15 @@ static void test_round_trips(void **state)
         assert_int_equal(r.pack_total, t->packs);
         assert_int_equal(kit_object_total(r.store), t->packs);
         if (t->packs == 1) {
-            const char *const expected = t->own && t->how == CF_UPLOAD_WHOLE ? "run1/0000000000-pack-chunk.zst"
-                                                                             : "run1/0000000000-pack-small.zst";
+            const char *const expected = t->own && t->how == CF_UPLOAD_WHOLE
+                                             ? "run1/0000000000-pack-chunk.zst"
+                                             : "run1/0000000000-pack-small.zst";
             assert_string_equal(r.pack_keys[0], expected);
         }
         if (t->len >= 256) {
             assert_memory_equal(r.results[0].head, bytes, CF_CERT_LEN_MAX);
-            assert_memory_equal(r.results[0].tail, bytes + t->len - CF_CERT_LEN_MAX, CF_CERT_LEN_MAX);
+            assert_memory_equal(r.results[0].tail, bytes + t->len - CF_CERT_LEN_MAX,
+                                CF_CERT_LEN_MAX);
         }
         kit_check(r.store, &r.results[0], bytes, t->len);
         kit_run_deinit(&r);
@@ -154,8 +158,11 @@ static void test_prior_without_sha(void **state)
     kit_fill_bytes(bytes, KIT_MIB, KIT_TEXT, 7);
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file(bytes, KIT_MIB);
-    cf_upload_item item = {
-        .name = "writer", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = KIT_MIB, .size_bytes = KIT_MIB};
+    cf_upload_item item = {.name = "writer",
+                           .how = CF_UPLOAD_WHOLE,
+                           .fd = fd,
+                           .read_bytes = KIT_MIB,
+                           .size_bytes = KIT_MIB};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     kit_result first = r.results[0];
     r.result_total = r.pack_total = 0;
@@ -226,8 +233,12 @@ static void test_md5_of_too_few_bytes(void **state)
     kit_run_init(&r);
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file((const uint8_t *)"short", 5);
-    const cf_upload_item item = {
-        .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5, .ends_with_md5 = true};
+    const cf_upload_item item = {.name = "t",
+                                 .how = CF_UPLOAD_WHOLE,
+                                 .fd = fd,
+                                 .read_bytes = 5,
+                                 .size_bytes = 5,
+                                 .ends_with_md5 = true};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     assert_false(r.results[0].md5_ok);
     kit_run_deinit(&r);
@@ -259,13 +270,16 @@ static void test_every_pool(void **state)
                 kit_run r;
                 cf_error e = {0};
                 kit_run_init(&r);
-                r.plan = (cf_memory_plan){
-                    .frame_buffers = frames, .workers = workers, .lanes = lanes, .parts_in_flight = lanes};
-                r.limits =
-                    (cf_upload_limits){.pack_source_max = 8 * KIT_MIB, .shared_cut_bytes = (frames % 2) * 6 * KIT_MIB};
+                r.plan = (cf_memory_plan){.frame_buffers = frames,
+                                          .workers = workers,
+                                          .lanes = lanes,
+                                          .parts_in_flight = lanes};
+                r.limits = (cf_upload_limits){.pack_source_max = 8 * KIT_MIB,
+                                              .shared_cut_bytes = (frames % 2) * 6 * KIT_MIB};
                 r.level = 1;
                 if (kit_upload(&r, m.items, 24, &e) != CF_OK)
-                    fail_msg("%u frames, %u workers, %u lanes: %s", frames, workers, lanes, e.message);
+                    fail_msg("%u frames, %u workers, %u lanes: %s", frames, workers, lanes,
+                             e.message);
                 mix_check(&m, &r);
                 kit_run_deinit(&r);
             }
@@ -310,8 +324,12 @@ static void test_over_one_gib(void **state)
     int fd = kit_file((const uint8_t *)"x", 1);
     const uint64_t len = CF_PACK_SOURCE_MAX + 5;
     assert_int_equal(ftruncate(fd, (off_t)len), 0);
-    const cf_upload_item item = {
-        .name = "long", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = len, .size_bytes = len, .own_pack = true};
+    const cf_upload_item item = {.name = "long",
+                                 .how = CF_UPLOAD_WHOLE,
+                                 .fd = fd,
+                                 .read_bytes = len,
+                                 .size_bytes = len,
+                                 .own_pack = true};
     assert_int_equal(kit_upload(&r, &item, 1, NULL), CF_OK);
     assert_int_equal(r.pack_total, 2);
     assert_int_equal(r.results[0].extent_total, 2);
@@ -332,8 +350,11 @@ static void test_shared_pack_is_cut(void **state)
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file(bytes, 3 * KIT_MIB);
     for (size_t i = 0; i < 6; i++)
-        items[i] = (cf_upload_item){
-            .name = "s", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 3 * KIT_MIB, .size_bytes = 3 * KIT_MIB};
+        items[i] = (cf_upload_item){.name = "s",
+                                    .how = CF_UPLOAD_WHOLE,
+                                    .fd = fd,
+                                    .read_bytes = 3 * KIT_MIB,
+                                    .size_bytes = 3 * KIT_MIB};
     assert_int_equal(kit_upload(&r, items, 6, NULL), CF_OK);
     assert_int_equal(r.pack_total, 3);
     assert_string_equal(r.results[1].extents[0].pack, r.pack_keys[0]);
@@ -358,8 +379,12 @@ static void test_shared_pack_does_not_wait_for_ever(void **state)
     for (size_t i = 0; i < 5; i++) {
         const bool own = i > 0 && i < 4;
         const uint64_t len = own ? 5 * KIT_MIB : 100;
-        items[i] = (cf_upload_item){
-            .name = "s", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = len, .size_bytes = len, .own_pack = own};
+        items[i] = (cf_upload_item){.name = "s",
+                                    .how = CF_UPLOAD_WHOLE,
+                                    .fd = fd,
+                                    .read_bytes = len,
+                                    .size_bytes = len,
+                                    .own_pack = own};
     }
     assert_int_equal(kit_upload(&r, items, 5, NULL), CF_OK);
     assert_int_equal(r.pack_total, 5);
@@ -399,16 +424,19 @@ static void test_open_uploads_are_listed(void **state)
     cf_store_ops ops = *r.store->ops;
     ops.put_upload_id = multipart_id;
     r.store->ops = &ops;
-    cf_store_memory_set_hooks(r.store, &(cf_store_memory_hooks){.before = look_before_finish, .impl = &l});
+    cf_store_memory_set_hooks(r.store,
+                              &(cf_store_memory_hooks){.before = look_before_finish, .impl = &l});
     const cf_upload_opts opts = kit_upload_opts(&r);
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file((const uint8_t *)"hello", 5);
-    const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
+    const cf_upload_item item = {
+        .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
     assert_int_equal(cf_upload_new(&opts, &l.u, NULL), CF_OK);
     assert_int_equal(cf_upload_add(l.u, &item, NULL), CF_OK);
     assert_int_equal(cf_upload_finish(l.u, NULL), CF_OK);
     assert_int_equal(cf_upload_render_open(l.u, &l.open, NULL), CF_OK); /* there is none any more */
-    assert_true(cf_slice_eq(cf_buf_slice(&l.open), cf_slice_str(KIT_RUNS "run0/0000000000-pack-small.zst upload-1\n")));
+    assert_true(cf_slice_eq(cf_buf_slice(&l.open),
+                            cf_slice_str(KIT_RUNS "run0/0000000000-pack-small.zst upload-1\n")));
     cf_upload_free(l.u);
     cf_buf_deinit(&l.open);
     kit_run_deinit(&r);
@@ -437,7 +465,8 @@ static void test_many_small(void **state)
     const uint64_t start_ms = cf_world_real()->mono_ms(NULL);
     if (kit_upload(&r, items, TOTAL, &e) != CF_OK)
         fail_msg("%s", e.message);
-    print_message("  %d items in %llu ms\n", TOTAL, (unsigned long long)(cf_world_real()->mono_ms(NULL) - start_ms));
+    print_message("  %d items in %llu ms\n", TOTAL,
+                  (unsigned long long)(cf_world_real()->mono_ms(NULL) - start_ms));
     assert_int_equal(r.result_total, TOTAL);
     assert_int_equal(r.pack_total, TOTAL);
     for (size_t i = 0; i < TOTAL; i++)
@@ -466,7 +495,8 @@ static void test_finish_then_more(void **state)
     cf_upload_counts counts = {0};
     CF_CLEANUP(cf_fd_closep)
     int fd = kit_file((const uint8_t *)"hello", 5);
-    const cf_upload_item item = {.name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
+    const cf_upload_item item = {
+        .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
     {
         CF_CLEANUP(cf_upload_freep)
         cf_upload *u = NULL;
