@@ -110,6 +110,7 @@ void cf_backup_deinit(cf_backup *const b)
         b->first = p->next;
         cf_pending_free(p);
     }
+    cf_sparse_free(b->sparse);
     cf_manifest_free(b->manifest);
     cf_journal_free(b->journal);
     if (b->source != NULL)

@@ -37,6 +37,7 @@ typedef struct cf_backup {
     cf_manifest *manifest;
     cf_upload *upload;
     struct cf_pending *first, *last; /* owned; files under way, in the order of results */
+    struct cf_sparse *sparse;     /* NULL: no pack of the parent is worth emptying */
     cf_totals totals;
     uint64_t bytes_changed, packs_new;
 } cf_backup;
@@ -66,5 +67,14 @@ static inline void cf_pending_freep(cf_pending **p)
 {
     cf_pending_free(*p);
 }
+
+/* Sparse packs: their live files are sent again, within a tenth of what the run reads. */
+typedef struct cf_sparse cf_sparse;
+CF_NODISCARD cf_err cf_sparse_load(cf_backup *b, cf_error *e);
+void cf_sparse_free(cf_sparse *s);
+bool cf_sparse_wants(const cf_backup *b, const cf_file_line *prior); /* the file stands in one, and fits */
+void cf_sparse_spend(cf_backup *b, uint64_t bytes);
+/* Takes out the extents that stand in one, as far as they fit: they will be sent. */
+void cf_sparse_strip(cf_backup *b, cf_extent *extents, size_t *total);
 
 #endif

@@ -210,7 +210,14 @@ static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *con
 
     if (b->prior != NULL)
         CF_TRY(cf_cursor_find_file(b->prior, entry->step, cf_slice_str(entry->path), &prior, e));
+    if (entry->how == CF_ENTRY_REUSE && cf_sparse_wants(b, prior)) {
+        CF_TRY(b->profile->reopen(b->source, entry, e));
+        if (entry->how == CF_ENTRY_WHOLE)
+            cf_sparse_spend(b, entry->read_bytes);
+    }
     CF_TRY(cf_pending_new(entry, prior, &p, e));
+    if (entry->how == CF_ENTRY_PARTS && p->prior != NULL)
+        cf_sparse_strip(b, (cf_extent *)(uintptr_t)p->prior->extents, &p->prior->extent_total);
     const cf_upload_item item = item_of(p);
     pending_put(b, CF_STEAL(p));
     return cf_upload_add(b->upload, &item, e);
@@ -234,6 +241,7 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
     };
     cf_entry *entry = NULL;
 
+    CF_TRY(cf_sparse_load(b, e));
     CF_TRY(cf_journal_new(&b->repo, &b->run, &b->journal, e));
     CF_TRY(cf_manifest_new(&manifest, &b->manifest, e));
     CF_TRY(cf_upload_new(&upload, &b->upload, e));

@@ -39,7 +39,7 @@ static const cf_option table[CF_OPT_COUNT] = {
     [CF_OPT_ARCHIVE] = {"archive", 0, NULL, {NULL, NULL}, SOURCE, "the node archives: chunks may be missing at the low end"},
     [CF_OPT_MAX_TRUNCATION] = {"max-truncation", 0, "SIZE", {NULL, NULL}, SOURCE,
                                "the node's MaxTruncation (256MiB): a chaser further behind the writer is refused, the restored node would not start"},
-    [CF_OPT_LEVEL] = {"level", 0, "N", {NULL, NULL}, ON(CF_CMD_BACKUP), "zstd level, 1 to 19 (3)"},
+    [CF_OPT_LEVEL] = {"level", 0, "N", {NULL, NULL}, ON(CF_CMD_BACKUP), "zstd level, 1 to 9 (3)"},
     [CF_OPT_TARGET] = {"target", 't', "DIR", {NULL, NULL}, ON(CF_CMD_RESTORE), "directory to restore the database into: empty or missing"},
     [CF_OPT_INDEX_TARGET] = {"index-target", 0, "DIR", {NULL, NULL}, ON(CF_CMD_RESTORE), "directory for the index; <target>/index when not given"},
     [CF_OPT_OWNER] = {"owner", 0, "USER[:GROUP]", {NULL, NULL}, ON(CF_CMD_RESTORE),

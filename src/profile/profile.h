@@ -91,6 +91,9 @@ typedef struct cf_profile {
     void (*plan_totals)(const cf_source *s, uint64_t *ret_files, uint64_t *ret_reused, uint64_t *ret_read_bytes);
     /* *ret = NULL at the end. */
     cf_err (*next)(cf_source *s, cf_entry **ret, cf_error *e);
+    /* A REUSE entry shall be sent again, since little else of its pack is used: opens it and turns it into WHOLE or PARTS. It stays REUSE
+     * when the file is gone by now or another one: the parent's copy is still good. */
+    cf_err (*reopen)(cf_source *s, cf_entry *entry, cf_error *e);
     /* outcome NULL for REUSE and INLINE. CF_ERR_SOURCE when the content contradicts its own checksum, naming the snapshot that has a good copy. */
     cf_err (*read_done)(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e);
     /* Did the node change under us in a way that matters? CF_ERR_SOURCE. */

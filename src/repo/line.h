@@ -18,6 +18,7 @@ enum {
     CF_FRAME_BYTES = 4 * 1024 * 1024,        /* source bytes of a frame, and of a part of a growing file */
     CF_FRAME_READ_MAX = 64 * 1024 * 1024,    /* readers accept frames up to this */
     CF_PACK_SOURCE_MAX = 1024 * 1024 * 1024, /* source bytes in one pack */
+    CF_PACK_SPARSE_PERCENT = 30,             /* below it a pack is worth emptying */
     CF_INLINE_LEN_MAX = 512,
     CF_PATH_LEN_MAX = 4096,
     CF_NAME_LEN_MAX = 255, /* NAME_MAX: one component of a path */
@@ -67,6 +68,12 @@ typedef struct cf_pack_line {
     uint64_t used_bytes;       /* of it, named by this snapshot */
     cf_digest digest;
 } cf_pack_line;
+
+/* Little of it is still used: a later run sends the rest again, so that prune can have the pack. */
+static inline bool cf_pack_is_sparse(const cf_pack_line *const p)
+{
+    return p->used_bytes < p->stored_bytes / 100 * CF_PACK_SPARSE_PERCENT;
+}
 
 /* Storage of one parsed line, which borrows from it until the next is parsed. One thread. */
 typedef struct cf_line_store cf_line_store;

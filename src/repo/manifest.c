@@ -166,6 +166,7 @@ static cf_err merge_put(merge *const g, const cf_pack_line *const line, cf_error
     CF_TRY(cf_pack_line_render(&used, &m->text, e));
     g->totals->packs_total++;
     g->totals->stored_bytes += used.used_bytes;
+    g->totals->sparse_packs += cf_pack_is_sparse(&used);
     return cf_segment_writer_add(g->writer, cf_buf_slice(&m->text), cf_slice_str(line->pack), g->packs, e);
 }
 
@@ -202,6 +203,7 @@ cf_err cf_manifest_finish(cf_manifest *const m, cf_root *const root, cf_error *c
     m->finished = true;
     totals.packs_total = 0;
     totals.stored_bytes = 0;
+    totals.sparse_packs = 0;
     CF_TRY(cf_segment_writer_cut(m->writer, m->files, e));
     CF_TRY_AS(merge_open(&g, e), e, "read the parent's packs");
     CF_TRY_AS(merge_run(&g, e), e, "write the list of packs");

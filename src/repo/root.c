@@ -63,6 +63,7 @@ static const total_member total_members[] = {
     {"files_reused", offsetof(cf_totals, files_reused)}, {"source_bytes", offsetof(cf_totals, source_bytes)},
     {"read_bytes", offsetof(cf_totals, read_bytes)},     {"uploaded_bytes", offsetof(cf_totals, uploaded_bytes)},
     {"packs", offsetof(cf_totals, packs_total)},         {"stored_bytes", offsetof(cf_totals, stored_bytes)},
+    {"sparse_packs", offsetof(cf_totals, sparse_packs)},
 };
 enum { TOTAL_MEMBER_TOTAL = sizeof(total_members) / sizeof(total_members[0]) };
 

@@ -36,6 +36,7 @@ typedef struct cf_totals {
     uint64_t read_bytes;        /* what this run read of the source */
     uint64_t uploaded_bytes;    /* packs written by this run, stored size */
     uint64_t packs_total, stored_bytes; /* packs this snapshot names; bytes of them it uses */
+    uint64_t sparse_packs;      /* of them, those of which it uses less than CF_PACK_SPARSE_PERCENT */
 } cf_totals;
 
 typedef struct cf_root {

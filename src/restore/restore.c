@@ -15,7 +15,7 @@
 static cf_err connect(cf_restore *const r, cf_error *const e)
 {
     const cf_restore_opts *const o = r->opts;
-    const cf_store_sizes sizes = {.connections = o->remote.jobs > 8 ? o->remote.jobs : 8};
+    const cf_store_sizes sizes = {.connections = o->remote.jobs > 16 ? o->remote.jobs : 16};
     cf_memory_plan memory = {0};
 
     CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE, "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");

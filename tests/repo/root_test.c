@@ -7,7 +7,7 @@
 static const char good[] =
     "{\"format\":1,\"requires\":[],\"run\":\"20261121T143100Z-00000001\",\"time\":\"2026-11-21T14:31:00.250Z\",\"profile\":\"kurrentdb\","
     "\"program\":\"0.1.0\",\"parent\":{\"run\":\"20261120T143100Z-00000001\",\"sha256\":\"3031323334353637383961626364656630313233343536373839616263646566\"},"
-    "\"lease\":7,\"totals\":{\"files\":1,\"files_new\":2,\"files_reused\":3,\"source_bytes\":4,\"read_bytes\":5,\"uploaded_bytes\":6,\"packs\":7,\"stored_bytes\":8},"
+    "\"lease\":7,\"totals\":{\"files\":1,\"files_new\":2,\"files_reused\":3,\"source_bytes\":4,\"read_bytes\":5,\"uploaded_bytes\":6,\"packs\":7,\"stored_bytes\":8,\"sparse_packs\":9},"
     "\"node\":{\"epoch\":\"e\"},\"later\":{\"x\":1},"
     "\"segments\":[{\"kind\":\"packs\",\"key\":\"20261121T143100Z-00000001/0000000020-packs.jsonl.zst\",\"bytes\":100,\"lines\":3,"
     "\"sha256\":\"3031323334353637383961626364656630313233343536373839616263646566\"},"

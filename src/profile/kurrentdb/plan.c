@@ -170,6 +170,30 @@ cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e)
     return CF_OK;
 }
 
+cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e)
+{
+    own_entry *const o = entry->own;
+    cf_kdb_item *const i = o->item;
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
+    cf_stat st = {0};
+
+    if (i == NULL || i->step != CF_KDB_STEP_INDEX) /* chunks have packs of their own */
+        return CF_OK;
+    const cf_err err = cf_kdb_io_open(&s->io, s->index_fd, i->path + sizeof("index/") - 1, &f.fd, e);
+    if (err == CF_ERR_NOT_FOUND)
+        return CF_OK;
+    CF_TRY(err);
+    CF_TRY(cf_kdb_io_stat_fd(&s->io, f.fd, i->path, &st, e));
+    if (st.ino != i->ino || st.size_bytes != i->size_bytes)
+        return CF_OK;
+    i->fd = f.fd;
+    f.fd = -1;
+    i->how = i->ends_with_md5 ? CF_ENTRY_WHOLE : CF_ENTRY_PARTS;
+    item_entry(o, i);
+    o->entry.own = o;
+    return CF_OK;
+}
+
 static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome, cf_error *e)
 {
     char expected[CF_MD5_HEX_SIZE];

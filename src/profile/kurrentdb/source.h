@@ -202,6 +202,7 @@ CF_NODISCARD cf_err cf_kdb_last_look(cf_source *s, cf_error *e);
 /* plan.c: the entries. */
 CF_NODISCARD cf_err cf_kdb_plan_finish(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e);
+CF_NODISCARD cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e);
 
 /* report.c */
