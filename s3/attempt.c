@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Attempt: build, sign, exchange, judge. The only place that knows both the signer and the transport.
+ * Attempt: build, sign, exchange, judge. The only place that knows both the signer and the
+ * transport.
  */
 #include "s3/attempt.h"
 
@@ -13,7 +14,8 @@
 
 enum {
     URL_MAX = 64 * 1024, /* ours: key 3,072, continuation token, prefix, host; servers allow less */
-    HEADER_TOTAL_MAX = S3_CALL_HEADER_TOTAL_MAX + 6, /* and host, date, sha256, token, authorization, accept-encoding */
+    HEADER_TOTAL_MAX = S3_CALL_HEADER_TOTAL_MAX +
+                       6, /* and host, date, sha256, token, authorization, accept-encoding */
     LAST_WORDS_STALL_MS = 5000,
 };
 
@@ -55,7 +57,8 @@ static cf_err path_render(attempt *t, cf_error *e)
     return t->path.len == 0 ? cf_buf_append_char(&t->path, '/', e) : CF_OK;
 }
 
-/* The signing key's cache is the client's: the signing itself (microseconds) happens under its lock. */
+/* The signing key's cache is the client's: the signing itself (microseconds) happens under its
+ * lock. */
 static cf_err sign(attempt *t, const char *sha_hex, cf_error *e)
 {
     const s3_sigv4_request rq = {.mode = S3_SIGV4_S3,
@@ -101,7 +104,8 @@ static cf_err build(attempt *t, const char *sha_hex, cf_error *e)
         t->headers[t->header_total++] = t->call->headers[i];
     CF_TRY(path_render(t, e));
     CF_TRY(sign(t, sha_hex, e));
-    CF_TRY(cf_buf_printf(&t->url, e, "%s://%s", t->endpoint.https ? "https" : "http", t->endpoint.host));
+    CF_TRY(cf_buf_printf(&t->url, e, "%s://%s", t->endpoint.https ? "https" : "http",
+                         t->endpoint.host));
     CF_TRY(cf_buf_append(&t->url, cf_buf_slice(&t->path), e));
     if (t->sig.canonical_query.len > 0) {
         CF_TRY(cf_buf_append_char(&t->url, '?', e));
@@ -121,7 +125,9 @@ static cf_err encoding_check(const s3_http_answer *a, cf_error *e)
     const cf_slice encoding = s3_http_answer_get(a, "content-encoding");
 
     CF_ENSURE(encoding.len == 0 || cf_slice_eq(encoding, cf_slice_str("identity")) ||
-                  cf_slice_eq(encoding, cf_slice_str("aws-chunked")), /* Ceph 16 and 18 echo it from other writers */
+                  cf_slice_eq(
+                      encoding,
+                      cf_slice_str("aws-chunked")), /* Ceph 16 and 18 echo it from other writers */
               e, CF_ERR_PROTOCOL, "the answer is encoded ('%.*s') although that was not allowed",
               CF_SLICE_FMT(encoding));
     return CF_OK;
@@ -141,14 +147,16 @@ static cf_err on_body(void *impl, const s3_http_answer *a, cf_slice bytes, cf_er
     }
     /* Else an error's text: what is over the limit is dropped, the status still counts. */
     const size_t room =
-        S3_ERROR_BODY_MAX - (t->reply->body.len < S3_ERROR_BODY_MAX ? t->reply->body.len : S3_ERROR_BODY_MAX);
+        S3_ERROR_BODY_MAX -
+        (t->reply->body.len < S3_ERROR_BODY_MAX ? t->reply->body.len : S3_ERROR_BODY_MAX);
     const size_t left = t->reply->body.max - t->reply->body.len;
     const size_t most = room < left ? room : left;
-    return cf_buf_append(&t->reply->body, cf_slice_of(bytes.ptr, bytes.len < most ? bytes.len : most), e);
+    return cf_buf_append(&t->reply->body,
+                         cf_slice_of(bytes.ptr, bytes.len < most ? bytes.len : most), e);
 }
 
-static void note(const attempt *t, const s3_verdict *v, uint64_t sent_before, uint64_t received_before,
-                 uint64_t duration_ms)
+static void note(const attempt *t, const s3_verdict *v, uint64_t sent_before,
+                 uint64_t received_before, uint64_t duration_ms)
 {
     s3_client *c = t->c;
     const s3_http_answer *a = &t->reply->http;
@@ -204,18 +212,19 @@ static cf_err exchange(attempt *t, s3_verdict *ret, cf_error *e)
                                 .headers = t->headers,
                                 .header_total = t->header_total,
                                 .body = call->body,
-                                .stall_ms = call->last_words ? LAST_WORDS_STALL_MS : c->stall_ms * factor,
+                                .stall_ms =
+                                    call->last_words ? LAST_WORDS_STALL_MS : c->stall_ms * factor,
                                 .ignore_stop = call->last_words,
                                 .on_body = on_body,
                                 .on_body_impl = t};
-    const s3_verdict_opts judging = {.is_head = call->method[0] == 'H',
-                                     .is_bucket = call->key == NULL,
-                                     .is_create_bucket =
-                                         call->key == NULL && call->method[0] == 'P' && call->param_total == 0,
-                                     .error_in_200 = call->error_in_200,
-                                     .conflict_is_final = call->conflict_is_final,
-                                     .region = t->endpoint.region,
-                                     .signed_utc_ms = t->signed_utc_ms};
+    const s3_verdict_opts judging = {
+        .is_head = call->method[0] == 'H',
+        .is_bucket = call->key == NULL,
+        .is_create_bucket = call->key == NULL && call->method[0] == 'P' && call->param_total == 0,
+        .error_in_200 = call->error_in_200,
+        .conflict_is_final = call->conflict_is_final,
+        .region = t->endpoint.region,
+        .signed_utc_ms = t->signed_utc_ms};
 
     CF_TRY(s3_client_enter(c, call->last_words, &epoch, e));
     const uint64_t sent_before = a->bytes_sent;
@@ -236,7 +245,8 @@ static cf_err exchange(attempt *t, s3_verdict *ret, cf_error *e)
     return CF_OK;
 }
 
-cf_err s3_attempt_run(s3_client *c, s3_call *call, const char *sha_hex, s3_reply *reply, s3_verdict *ret, cf_error *e)
+cf_err s3_attempt_run(s3_client *c, s3_call *call, const char *sha_hex, s3_reply *reply,
+                      s3_verdict *ret, cf_error *e)
 {
     CF_CLEANUP(attempt_deinit)
     attempt t = {.c = c, .call = call, .reply = reply, .e = e};

@@ -70,12 +70,12 @@ static cf_err uploads_check(void *impl, s3_call *call, s3_reply *reply, cf_error
     CF_TRY(s3_xml_parse_uploads(cf_buf_slice(&reply->body), &l->page, e));
     for (size_t i = 0; i < l->page.entry_total; i++)
         CF_ENSURE(cf_slice_starts_with(l->page.entries[i].key, prefix), e, CF_ERR_PROTOCOL,
-                  "the page has '%.*s', which is not under '%.*s'", CF_SLICE_FMT(l->page.entries[i].key),
-                  CF_SLICE_FMT(prefix));
+                  "the page has '%.*s', which is not under '%.*s'",
+                  CF_SLICE_FMT(l->page.entries[i].key), CF_SLICE_FMT(prefix));
     if (l->page.truncated) {
         const int order = cf_slice_cmp(l->page.next_key_marker, cf_buf_slice(&l->key_marker));
-        CF_ENSURE(order > 0 ||
-                      (order == 0 && !cf_slice_eq(l->page.next_upload_id_marker, cf_buf_slice(&l->upload_id_marker))),
+        CF_ENSURE(order > 0 || (order == 0 && !cf_slice_eq(l->page.next_upload_id_marker,
+                                                           cf_buf_slice(&l->upload_id_marker))),
                   e, CF_ERR_PROTOCOL, "the page's markers do not lead on");
     }
     return CF_OK;

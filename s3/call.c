@@ -136,8 +136,9 @@ static cf_err after_failure(call_state *s, cf_error *e)
     s->last_cost = d.cost;
     if (d.wait_ms > 0)
         s->c->world->sleep_ms(s->c->world->impl, d.wait_ms);
-    CF_ENSURE(!s->c->world->stopping(s->c->world->impl), e, CF_ERR_INTERRUPTED, "%s '%s': interrupted",
-              s->call->operation, s->call->key == NULL ? s->c->bucket : s->call->key);
+    CF_ENSURE(!s->c->world->stopping(s->c->world->impl), e, CF_ERR_INTERRUPTED,
+              "%s '%s': interrupted", s->call->operation,
+              s->call->key == NULL ? s->c->bucket : s->call->key);
     return CF_OK;
 }
 
@@ -153,7 +154,8 @@ static cf_err attempt_once(call_state *s, const char *sha_hex, cf_error *e)
     const cf_err err = s3_attempt_run(s->c, call, sha_hex, s->reply, &s->verdict, &s->detail);
     if (err != CF_OK && e != NULL) {
         *e = s->detail;
-        cf_error_prefix(e, "%s '%s'", call->operation, call->key == NULL ? s->c->bucket : call->key);
+        cf_error_prefix(e, "%s '%s'", call->operation,
+                        call->key == NULL ? s->c->bucket : call->key);
     }
     return err;
 }
@@ -188,8 +190,9 @@ cf_err s3_call_run(s3_client *c, s3_call *call, s3_reply *reply, cf_error *e)
     if (call->key != NULL) {
         const size_t len = strlen(call->key);
         CF_ENSURE(len > 0, e, CF_ERR_USAGE, "%s: the key is empty", call->operation);
-        CF_ENSURE(len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE, "%s '%.64s...': the key has %zu bytes, %u are allowed",
-                  call->operation, call->key, len, S3_KEY_LEN_MAX);
+        CF_ENSURE(len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE,
+                  "%s '%.64s...': the key has %zu bytes, %u are allowed", call->operation,
+                  call->key, len, S3_KEY_LEN_MAX);
     }
     CF_TRY(sha_render(call, sha_hex, e));
     s3_http_answer_init(&reply->http);

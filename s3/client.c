@@ -44,17 +44,19 @@ static cf_err opts_fill(s3_client_opts *o, cf_error *e)
     if (o->env == NULL)
         o->env = cf_env_get;
     CF_ENSURE(o->connections_max <= CONNECTIONS_MAX, e, CF_ERR_USAGE,
-              "%u connections are asked for, 1 to %d are allowed", o->connections_max, CONNECTIONS_MAX);
+              "%u connections are asked for, 1 to %d are allowed", o->connections_max,
+              CONNECTIONS_MAX);
     CF_ENSURE(o->parts_in_flight_max <= PARTS_IN_FLIGHT_MAX, e, CF_ERR_USAGE,
-              "%u parts in flight are asked for, 1 to %d are allowed", o->parts_in_flight_max, PARTS_IN_FLIGHT_MAX);
-    CF_ENSURE(o->tries_max <= TRIES_MAX, e, CF_ERR_USAGE, "%u tries are asked for, 1 to %d are allowed", o->tries_max,
-              TRIES_MAX);
+              "%u parts in flight are asked for, 1 to %d are allowed", o->parts_in_flight_max,
+              PARTS_IN_FLIGHT_MAX);
+    CF_ENSURE(o->tries_max <= TRIES_MAX, e, CF_ERR_USAGE,
+              "%u tries are asked for, 1 to %d are allowed", o->tries_max, TRIES_MAX);
     CF_ENSURE(o->part_bytes >= S3_PART_BYTES_MIN, e, CF_ERR_USAGE,
-              "a part size of %llu bytes is asked for, at least %u are needed", (unsigned long long)o->part_bytes,
-              S3_PART_BYTES_MIN);
+              "a part size of %llu bytes is asked for, at least %u are needed",
+              (unsigned long long)o->part_bytes, S3_PART_BYTES_MIN);
     CF_ENSURE(o->part_bytes <= (uint64_t)PART_MIB_MAX * MIB, e, CF_ERR_USAGE,
-              "a part size of %llu bytes is asked for, at most %d MiB are allowed", (unsigned long long)o->part_bytes,
-              PART_MIB_MAX);
+              "a part size of %llu bytes is asked for, at most %d MiB are allowed",
+              (unsigned long long)o->part_bytes, PART_MIB_MAX);
     return CF_OK;
 }
 
@@ -75,7 +77,8 @@ static cf_err client_fill(s3_client *c, const s3_client_opts *o, cf_error *e)
     c->part_bytes = o->part_bytes;
     c->trace = o->trace;
     c->trace_impl = o->trace_impl;
-    c->retry = s3_retry_opts_fill((s3_retry_opts){.tries_max = o->tries_max, .deadline_ms = o->deadline_ms});
+    c->retry = s3_retry_opts_fill(
+        (s3_retry_opts){.tries_max = o->tries_max, .deadline_ms = o->deadline_ms});
     c->quota = c->retry.quota_max;
     s3_throttle_init(&c->throttle, o->connections_max);
     CF_TRY(dup_text(&c->bucket, o->bucket, e));
@@ -186,8 +189,10 @@ void s3_client_get_state(s3_client *c, s3_endpoint *ret_endpoint, int64_t *ret_s
 
 cf_err s3_client_set_region(s3_client *c, const char *region, cf_error *e)
 {
-    const s3_endpoint_opts where = {
-        .endpoint = c->endpoint_text, .region = region, .bucket = c->bucket, .addressing = c->addressing};
+    const s3_endpoint_opts where = {.endpoint = c->endpoint_text,
+                                    .region = region,
+                                    .bucket = c->bucket,
+                                    .addressing = c->addressing};
     s3_endpoint corrected;
 
     CF_TRY(s3_endpoint_resolve(&where, &corrected, e));
@@ -210,7 +215,8 @@ void s3_client_note_server_time(s3_client *c, int64_t server_utc_ms)
 
     s3_client_lock(c);
     const int64_t carried = c->server_utc_ms + (int64_t)(now - c->server_mono_ms);
-    /* An older Date than the clock carried on: an answer that was long under way, or one second's rounding. */
+    /* An older Date than the clock carried on: an answer that was long under way, or one second's
+     * rounding. */
     if (c->server_utc_ms == 0 || server_utc_ms > carried) {
         c->server_utc_ms = server_utc_ms;
         c->server_mono_ms = now;
@@ -223,7 +229,8 @@ int64_t s3_client_server_time_ms(s3_client *c)
     const uint64_t now = c->world->mono_ms(c->world->impl);
 
     s3_client_lock(c);
-    const int64_t t = c->server_utc_ms == 0 ? 0 : c->server_utc_ms + (int64_t)(now - c->server_mono_ms);
+    const int64_t t =
+        c->server_utc_ms == 0 ? 0 : c->server_utc_ms + (int64_t)(now - c->server_mono_ms);
     s3_client_unlock(c);
     return t;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Client, inside: what the requests of one client share. Everything that changes is behind one lock, which is never
- * held during I/O.
+ * Client, inside: what the requests of one client share. Everything that changes is behind one
+ * lock, which is never held during I/O.
  */
 #ifndef S3_CLIENT_H
 #define S3_CLIENT_H
@@ -45,7 +45,8 @@ struct s3_client {
 };
 
 /* For tests: the client over another transport (owned from now on, also on failure). */
-CF_NODISCARD cf_err s3_client_new_over(const s3_client_opts *opts, s3_http *http, s3_client **ret, cf_error *e);
+CF_NODISCARD cf_err s3_client_new_over(const s3_client_opts *opts, s3_http *http, s3_client **ret,
+                                       cf_error *e);
 
 static inline void s3_client_lock(s3_client *c)
 {
@@ -57,11 +58,13 @@ static inline void s3_client_unlock(s3_client *c)
 }
 
 /* Wait for leave to start one request. CF_ERR_INTERRUPTED. */
-CF_NODISCARD cf_err s3_client_enter(s3_client *c, bool ignore_stop, uint64_t *ret_epoch, cf_error *e);
+CF_NODISCARD cf_err s3_client_enter(s3_client *c, bool ignore_stop, uint64_t *ret_epoch,
+                                    cf_error *e);
 void s3_client_leave(s3_client *c, uint64_t epoch, s3_throttle_result result);
 /* What an attempt signs with. */
 void s3_client_get_state(s3_client *c, s3_endpoint *ret_endpoint, int64_t *ret_skew_ms);
-/* Sign for another region from now on; an AWS host is built anew, a custom host stays. CF_ERR_USAGE: no region name. */
+/* Sign for another region from now on; an AWS host is built anew, a custom host stays.
+ * CF_ERR_USAGE: no region name. */
 CF_NODISCARD cf_err s3_client_set_region(s3_client *c, const char *region, cf_error *e);
 void s3_client_set_skew(s3_client *c, int64_t skew_ms);
 void s3_client_note_server_time(s3_client *c, int64_t server_utc_ms);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of codes. A code whose class is "final" and whose status already says so needs no row; rows that are
- * final stand here because the cf_err differs from what the status alone would give.
+ * The table of codes. A code whose class is "final" and whose status already says so needs no row;
+ * rows that are final stand here because the cf_err differs from what the status alone would give.
  */
 #include "s3/codes.h"
 
@@ -114,8 +114,8 @@ s3_code s3_code_classify(cf_slice name, int http_status)
         return (s3_code){.err = CF_ERR_SERVER, .code_class = S3_CODE_TRANSIENT};
     if (http_status >= 400 && http_status <= 499)
         return (s3_code){.err = CF_ERR_REQUEST, .code_class = S3_CODE_FINAL};
-    /* Else an error body under a status that is none: "200 with an error" of a code we do not know. Worth a try,
-     * as the SDKs do. */
+    /* Else an error body under a status that is none: "200 with an error" of a code we do not know.
+     * Worth a try, as the SDKs do. */
     return (s3_code){.err = CF_ERR_SERVER, .code_class = S3_CODE_TRANSIENT};
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a server's error means: its code (or, without one, the status) to a cf_err and a class that says what the
- * request layer may do about it. A table and a fallback; pure, any thread.
+ * What a server's error means: its code (or, without one, the status) to a cf_err and a class that
+ * says what the request layer may do about it. A table and a fallback; pure, any thread.
  *
- * Source: AWS S3 API reference "Error responses"; the retry lists of the SDKs (s3proto.md 2.1); minio and Ceph names
- * where they differ.
+ * Source: AWS S3 API reference "Error responses"; the retry lists of the SDKs (s3proto.md 2.1);
+ * minio and Ceph names where they differ.
  */
 #ifndef S3_CODES_H
 #define S3_CODES_H
@@ -33,8 +33,8 @@ typedef struct s3_code {
 /* The row of a code, NULL when unknown. Static. Case counts. */
 const s3_code *s3_code_find(cf_slice name);
 
-/* The row of a code; for an unknown or empty one by status alone (HEAD has no body): 5xx and 408, 429, 499, 509, 520
- * are worth another try, other 4xx are final. http_status 0: no status. */
+/* The row of a code; for an unknown or empty one by status alone (HEAD has no body): 5xx and 408,
+ * 429, 499, 509, 520 are worth another try, other 4xx are final. http_status 0: no status. */
 s3_code s3_code_classify(cf_slice name, int http_status);
 
 /* For tests: all rows, sorted by name. */

@@ -21,7 +21,8 @@ static const provider_row provider_rows[] = {
     {"profile", s3_cred_profile_load, false},
 };
 
-/* Set in the environment by platforms whose credentials we cannot fetch: worth a word when nothing else is found. */
+/* Set in the environment by platforms whose credentials we cannot fetch: worth a word when nothing
+ * else is found. */
 static const char *const unsupported_env[] = {
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -37,7 +38,8 @@ void s3_credentials_deinit(s3_credentials *c)
 
 const char *s3_cred_env_get(const s3_cred_env *env, const char *name)
 {
-    const char *const value = env->env != NULL ? env->env(env->env_impl, name) : cf_env_get(NULL, name);
+    const char *const value =
+        env->env != NULL ? env->env(env->env_impl, name) : cf_env_get(NULL, name);
     return value == NULL || value[strspn(value, " \t\r\n")] == '\0' ? NULL : value;
 }
 
@@ -50,14 +52,16 @@ static bool header_safe(const char *text)
     return true;
 }
 
-cf_err s3_credentials_fill(s3_credentials *ret, const char *where, const char *access_key, const char *secret_key,
-                           const char *token, cf_error *e)
+cf_err s3_credentials_fill(s3_credentials *ret, const char *where, const char *access_key,
+                           const char *secret_key, const char *token, cf_error *e)
 {
-    CF_ENSURE(access_key != NULL, e, CF_ERR_CREDENTIALS, "%s has a secret access key, but no access key id", where);
-    CF_ENSURE(secret_key != NULL, e, CF_ERR_CREDENTIALS, "%s has an access key id, but no secret access key", where);
+    CF_ENSURE(access_key != NULL, e, CF_ERR_CREDENTIALS,
+              "%s has a secret access key, but no access key id", where);
+    CF_ENSURE(secret_key != NULL, e, CF_ERR_CREDENTIALS,
+              "%s has an access key id, but no secret access key", where);
     CF_ENSURE(strlen(access_key) <= S3_ACCESS_KEY_LEN_MAX, e, CF_ERR_CREDENTIALS,
-              "the access key id of %s has %zu characters, %d are allowed", where, strlen(access_key),
-              S3_ACCESS_KEY_LEN_MAX);
+              "the access key id of %s has %zu characters, %d are allowed", where,
+              strlen(access_key), S3_ACCESS_KEY_LEN_MAX);
     CF_ENSURE(header_safe(access_key), e, CF_ERR_CREDENTIALS,
               "the access key id of %s has a blank or a character that is not ASCII", where);
     CF_ENSURE(header_safe(secret_key), e, CF_ERR_CREDENTIALS,

@@ -19,8 +19,8 @@ void s3_profile_deinit(s3_profile *p)
 /* ---- where the files are ---- */
 
 /* The variable's path ("~/" is HOME), else HOME/.aws/name, else "". */
-static cf_err locate(const s3_cred_env *env, const char *variable, const char *name, char ret[S3_PATH_SIZE],
-                     cf_error *e)
+static cf_err locate(const s3_cred_env *env, const char *variable, const char *name,
+                     char ret[S3_PATH_SIZE], cf_error *e)
 {
     const char *const given = s3_cred_env_get(env, variable);
     const char *const home = s3_cred_env_get(env, "HOME");
@@ -33,17 +33,20 @@ static cf_err locate(const s3_cred_env *env, const char *variable, const char *n
         n = snprintf(ret, S3_PATH_SIZE, "%s/.aws/%s", home, name);
     else
         ret[0] = '\0';
-    CF_ENSURE(n >= 0 && n < S3_PATH_SIZE, e, CF_ERR_CREDENTIALS, "the path of the AWS %s file has more than %d bytes",
-              name, S3_PATH_SIZE - 1);
+    CF_ENSURE(n >= 0 && n < S3_PATH_SIZE, e, CF_ERR_CREDENTIALS,
+              "the path of the AWS %s file has more than %d bytes", name, S3_PATH_SIZE - 1);
     return CF_OK;
 }
 
 cf_err s3_profile_locate(const s3_cred_env *env, s3_profile *ret, cf_error *e)
 {
     const char *const from_env = s3_cred_env_get(env, "AWS_PROFILE");
-    const char *const name = env->profile != NULL ? env->profile : from_env != NULL ? from_env : "default";
+    const char *const name = env->profile != NULL ? env->profile
+                             : from_env != NULL   ? from_env
+                                                  : "default";
     CF_ENSURE(strlen(name) <= S3_INI_NAME_LEN_MAX, e, CF_ERR_CREDENTIALS,
-              "the name of the profile has %zu bytes, %d are allowed", strlen(name), S3_INI_NAME_LEN_MAX);
+              "the name of the profile has %zu bytes, %d are allowed", strlen(name),
+              S3_INI_NAME_LEN_MAX);
     (void)snprintf(ret->name, sizeof(ret->name), "%s", name);
     ret->chosen = env->profile != NULL || from_env != NULL;
     CF_TRY(locate(env, "AWS_CONFIG_FILE", "config", ret->config_path, e));
@@ -87,7 +90,8 @@ static void file_text_deinit(cf_buf *b)
     cf_buf_deinit(b);
 }
 
-static cf_err read_file(const cf_fs *fs, const char *path, s3_ini_form form, s3_ini *ret, cf_error *e)
+static cf_err read_file(const cf_fs *fs, const char *path, s3_ini_form form, s3_ini *ret,
+                        cf_error *e)
 {
     if (path[0] == '\0')
         return CF_OK;
@@ -126,7 +130,8 @@ cf_err s3_profile_load(const s3_cred_env *env, s3_profile *ret, cf_error *e)
 
 bool s3_profile_exists(const s3_profile *p)
 {
-    return s3_ini_has(&p->config, S3_INI_PROFILE, p->name) || s3_ini_has(&p->credentials, S3_INI_PROFILE, p->name);
+    return s3_ini_has(&p->config, S3_INI_PROFILE, p->name) ||
+           s3_ini_has(&p->credentials, S3_INI_PROFILE, p->name);
 }
 
 const char *s3_profile_get(const s3_profile *p, const char *key)
@@ -153,7 +158,8 @@ static const unsupported_row unsupported_rows[] = {
 /* Which file has it, for the message. */
 static const char *path_of(const s3_profile *p, const char *key)
 {
-    return s3_ini_get(&p->credentials, S3_INI_PROFILE, p->name, key) != NULL ? p->credentials_path : p->config_path;
+    return s3_ini_get(&p->credentials, S3_INI_PROFILE, p->name, key) != NULL ? p->credentials_path
+                                                                             : p->config_path;
 }
 
 static cf_err check_unsupported(const s3_profile *p, bool has_keys, cf_error *e)
@@ -162,22 +168,26 @@ static cf_err check_unsupported(const s3_profile *p, bool has_keys, cf_error *e)
         const unsupported_row *const row = &unsupported_rows[i];
         if ((has_keys && !row->beats_keys) || s3_profile_get(p, row->key) == NULL)
             continue;
-        CF_FAIL(e, CF_ERR_CREDENTIALS,
-                "profile '%s' in '%.1000s' uses '%s', which is not supported\n"
-                "HINT: get temporary keys (aws configure export-credentials --profile %s --format env) and set them in "
-                "the environment, or use a profile with aws_access_key_id and aws_secret_access_key",
-                p->name, path_of(p, row->key), row->key, p->name);
+        CF_FAIL(
+            e, CF_ERR_CREDENTIALS,
+            "profile '%s' in '%.1000s' uses '%s', which is not supported\n"
+            "HINT: get temporary keys (aws configure export-credentials --profile %s --format env) "
+            "and set them in "
+            "the environment, or use a profile with aws_access_key_id and aws_secret_access_key",
+            p->name, path_of(p, row->key), row->key, p->name);
     }
     return CF_OK;
 }
 
-cf_err s3_cred_profile_load(const s3_cred_env *env, s3_credentials *ret, bool *ret_found, cf_error *e)
+cf_err s3_cred_profile_load(const s3_cred_env *env, s3_credentials *ret, bool *ret_found,
+                            cf_error *e)
 {
     CF_CLEANUP(s3_profile_deinit)
     s3_profile p = {0};
     CF_TRY(s3_profile_load(env, &p, e));
     CF_ENSURE(!p.chosen || s3_profile_exists(&p), e, CF_ERR_CREDENTIALS,
-              "profile '%s' is neither in '%.800s' nor in '%.800s'", p.name, p.config_path, p.credentials_path);
+              "profile '%s' is neither in '%.800s' nor in '%.800s'", p.name, p.config_path,
+              p.credentials_path);
     const char *const access_key = s3_profile_get(&p, "aws_access_key_id");
     const char *const secret_key = s3_profile_get(&p, "aws_secret_access_key");
     CF_TRY(check_unsupported(&p, access_key != NULL || secret_key != NULL, e));
@@ -189,7 +199,8 @@ cf_err s3_cred_profile_load(const s3_cred_env *env, s3_credentials *ret, bool *r
     }
     char where[S3_CRED_SOURCE_SIZE];
     (void)snprintf(where, sizeof(where), "profile '%s'", p.name);
-    CF_TRY(s3_credentials_fill(ret, where, access_key, secret_key, s3_profile_get(&p, "aws_session_token"), e));
+    CF_TRY(s3_credentials_fill(ret, where, access_key, secret_key,
+                               s3_profile_get(&p, "aws_session_token"), e));
     *ret_found = true;
     return CF_OK;
 }
@@ -198,18 +209,21 @@ cf_err s3_cred_profile_load(const s3_cred_env *env, s3_credentials *ret, bool *r
 
 static cf_err setting_copy(const char *name, cf_slice value, char *ret, size_t size, cf_error *e)
 {
-    CF_ENSURE(value.len < size, e, CF_ERR_USAGE, "%s has %zu bytes, %zu are allowed", name, value.len, size - 1);
+    CF_ENSURE(value.len < size, e, CF_ERR_USAGE, "%s has %zu bytes, %zu are allowed", name,
+              value.len, size - 1);
     if (value.len > 0)
         memcpy(ret, value.ptr, value.len);
     ret[value.len] = '\0';
     return CF_OK;
 }
 
-/* services = x, [services x], s3 = (block) endpoint_url = ... ; then the profile's own endpoint_url. */
+/* services = x, [services x], s3 = (block) endpoint_url = ... ; then the profile's own
+ * endpoint_url. */
 static cf_slice profile_endpoint(const s3_profile *p)
 {
     const char *const services = s3_profile_get(p, "services");
-    const char *const block = services == NULL ? NULL : s3_ini_get(&p->config, S3_INI_SERVICES, services, "s3");
+    const char *const block =
+        services == NULL ? NULL : s3_ini_get(&p->config, S3_INI_SERVICES, services, "s3");
     const cf_slice own = block == NULL ? (cf_slice){0} : s3_ini_block_get(block, "endpoint_url");
     return own.len > 0 ? own : cf_slice_str(s3_profile_get(p, "endpoint_url"));
 }
@@ -224,18 +238,20 @@ cf_err s3_settings_load(const s3_cred_env *env, s3_settings *ret, cf_error *e)
     CF_CLEANUP(s3_profile_deinit)
     s3_profile p = {0};
     CF_TRY(s3_profile_load(env, &p, e));
-    const char *const region = first_of(s3_cred_env_get(env, "AWS_REGION"), s3_cred_env_get(env, "AWS_DEFAULT_REGION"));
-    const char *const endpoint =
-        first_of(s3_cred_env_get(env, "AWS_ENDPOINT_URL_S3"), s3_cred_env_get(env, "AWS_ENDPOINT_URL"));
-    const char *const ca_bundle = first_of(s3_cred_env_get(env, "AWS_CA_BUNDLE"), s3_profile_get(&p, "ca_bundle"));
+    const char *const region =
+        first_of(s3_cred_env_get(env, "AWS_REGION"), s3_cred_env_get(env, "AWS_DEFAULT_REGION"));
+    const char *const endpoint = first_of(s3_cred_env_get(env, "AWS_ENDPOINT_URL_S3"),
+                                          s3_cred_env_get(env, "AWS_ENDPOINT_URL"));
+    const char *const ca_bundle =
+        first_of(s3_cred_env_get(env, "AWS_CA_BUNDLE"), s3_profile_get(&p, "ca_bundle"));
     const char *const ignore = s3_cred_env_get(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
 
     cf_slice url = endpoint != NULL ? cf_slice_str(endpoint) : profile_endpoint(&p);
     if (ignore != NULL && strcasecmp(ignore, "true") == 0)
         url = (cf_slice){0};
     s3_settings s = {0};
-    CF_TRY(setting_copy("region", cf_slice_str(first_of(region, s3_profile_get(&p, "region"))), s.region,
-                        sizeof(s.region), e));
+    CF_TRY(setting_copy("region", cf_slice_str(first_of(region, s3_profile_get(&p, "region"))),
+                        s.region, sizeof(s.region), e));
     CF_TRY(setting_copy("endpoint_url", url, s.endpoint, sizeof(s.endpoint), e));
     CF_TRY(setting_copy("ca_bundle", cf_slice_str(ca_bundle), s.ca_bundle, sizeof(s.ca_bundle), e));
     *ret = s;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * DeleteObject and DeleteObjects. What a batch cannot carry or could not delete is deleted one by one, so that every
- * key gets the same retries and a failure names the key.
+ * DeleteObject and DeleteObjects. What a batch cannot carry or could not delete is deleted one by
+ * one, so that every key gets the same retries and a failure names the key.
  */
 #include <stdio.h>
 
@@ -12,7 +12,9 @@
 #include "s3/codes.h"
 #include "s3/xml.h"
 
-enum { DELETE_BODY_MAX = 8 * 1024 * 1024 /* ours: 1,000 keys of 1,024 bytes, escaped, with room */ };
+enum {
+    DELETE_BODY_MAX = 8 * 1024 * 1024 /* ours: 1,000 keys of 1,024 bytes, escaped, with room */
+};
 
 typedef struct deletion {
     s3_client *c;
@@ -28,7 +30,8 @@ cf_err s3_delete(s3_client *c, const char *key, cf_error *e)
     cf_error failure = {0};
     const cf_err err = s3_call_run(c, &call, &reply, &failure);
 
-    if (err == CF_OK || err == CF_ERR_NOT_FOUND) /* S3 says 204 for what is not there; some servers 404 */
+    if (err == CF_OK ||
+        err == CF_ERR_NOT_FOUND) /* S3 says 204 for what is not there; some servers 404 */
         return CF_OK;
     if (e != NULL)
         *e = failure;
@@ -73,7 +76,8 @@ static void note_failure(deletion *d, const cf_error *failure)
         d->first = *failure;
 }
 
-/* The batch's word on one key: final as it is, or the key is deleted alone. CF_ERR_INTERRUPTED ends all. */
+/* The batch's word on one key: final as it is, or the key is deleted alone. CF_ERR_INTERRUPTED ends
+ * all. */
 static cf_err one_by_one(deletion *d, const char *key, const s3_xml_deletion *said, cf_error *e)
 {
     cf_error failure = {0};
@@ -83,8 +87,9 @@ static cf_err one_by_one(deletion *d, const char *key, const s3_xml_deletion *sa
         if (code.err == CF_ERR_NOT_FOUND)
             return CF_OK;
         if (code.code_class == S3_CODE_FINAL) {
-            (void)cf_error_set(&failure, code.err, __FILE__, __LINE__, "DeleteObjects '%s': the server says %.*s: %.*s",
-                               key, CF_SLICE_FMT(said->code), CF_SLICE_FMT(said->message));
+            (void)cf_error_set(&failure, code.err, __FILE__, __LINE__,
+                               "DeleteObjects '%s': the server says %.*s: %.*s", key,
+                               CF_SLICE_FMT(said->code), CF_SLICE_FMT(said->message));
             note_failure(d, &failure);
             return CF_OK;
         }
@@ -148,8 +153,8 @@ cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total, c
     for (size_t i = 0; i < key_total; i++) {
         const size_t len = strlen(keys[i]);
         CF_ENSURE(len >= 1, e, CF_ERR_USAGE, "DeleteObjects: key %zu is empty", i);
-        CF_ENSURE(len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE, "DeleteObjects: key %zu has %zu bytes, %u are allowed", i,
-                  len, S3_KEY_LEN_MAX);
+        CF_ENSURE(len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE,
+                  "DeleteObjects: key %zu has %zu bytes, %u are allowed", i, len, S3_KEY_LEN_MAX);
     }
     for (size_t i = 0; i < key_total; i++) {
         if (xml_can_carry(keys[i]))
@@ -163,6 +168,6 @@ cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total, c
     }
     if (d.failed_total == 0)
         return CF_OK;
-    CF_FAIL(e, d.first.code, "%zu of %zu objects were not deleted; the first: %.1800s", d.failed_total, key_total,
-            d.first.message);
+    CF_FAIL(e, d.first.code, "%zu of %zu objects were not deleted; the first: %.1800s",
+            d.failed_total, key_total, d.first.message);
 }

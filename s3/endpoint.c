@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Endpoint: a URL taken apart by hand (the few forms that are allowed), and the address of the bucket put together.
+ * Endpoint: a URL taken apart by hand (the few forms that are allowed), and the address of the
+ * bucket put together.
  */
 #include "s3/endpoint.h"
 
@@ -8,7 +9,12 @@
 
 #include "s3/base/num.h"
 
-enum { HOST_NAME_LEN_MAX = 253 /* RFC 1035 */, LABEL_LEN_MAX = 63, BUCKET_DNS_LEN_MIN = 3, PREFIX_LEN_MAX = 255 };
+enum {
+    HOST_NAME_LEN_MAX = 253 /* RFC 1035 */,
+    LABEL_LEN_MAX = 63,
+    BUCKET_DNS_LEN_MIN = 3,
+    PREFIX_LEN_MAX = 255
+};
 
 typedef struct url_parts {
     bool https;
@@ -78,23 +84,25 @@ static cf_err host_check(cf_slice host, const char *text, cf_error *e)
     const bool v6 = host.len > 0 && host.ptr[0] == '[';
 
     CF_ENSURE(host.len > 0, e, CF_ERR_USAGE, "endpoint '%s' has no host", text);
-    CF_ENSURE(host.len <= HOST_NAME_LEN_MAX, e, CF_ERR_USAGE, "the host of endpoint '%s' has %zu bytes, %d are allowed",
-              text, host.len, HOST_NAME_LEN_MAX);
+    CF_ENSURE(host.len <= HOST_NAME_LEN_MAX, e, CF_ERR_USAGE,
+              "the host of endpoint '%s' has %zu bytes, %d are allowed", text, host.len,
+              HOST_NAME_LEN_MAX);
     for (size_t i = 0; i < host.len; i++) {
         const uint8_t c = host.ptr[i];
         const bool fine = v6 ? (i == 0 || i + 1 == host.len || is_digit(c) ||
                                 (to_lower(c) >= 'a' && to_lower(c) <= 'f') || c == ':' || c == '.')
                              : is_alnum(c) || c == '.' || c == '-' || c == '_';
-        CF_ENSURE(fine, e, CF_ERR_USAGE, "the host of endpoint '%s' has a character that is not allowed", text);
+        CF_ENSURE(fine, e, CF_ERR_USAGE,
+                  "the host of endpoint '%s' has a character that is not allowed", text);
     }
     return CF_OK;
 }
 
 static cf_err authority_split(cf_slice authority, const char *text, url_parts *ret, cf_error *e)
 {
-    CF_ENSURE(
-        memchr(authority.ptr, '@', authority.len) == NULL, e, CF_ERR_USAGE,
-        "the endpoint holds a user or password before '@'\nHINT: give keys by environment or profile, not in the URL");
+    CF_ENSURE(memchr(authority.ptr, '@', authority.len) == NULL, e, CF_ERR_USAGE,
+              "the endpoint holds a user or password before '@'\nHINT: give keys by environment or "
+              "profile, not in the URL");
     ret->host = until(authority, ":");
     if (authority.len > 0 && authority.ptr[0] == '[') {
         const uint8_t *close = memchr(authority.ptr, ']', authority.len);
@@ -106,10 +114,11 @@ static cf_err authority_split(cf_slice authority, const char *text, url_parts *r
     if (rest.len == 0)
         return CF_OK;
     CF_ENSURE(rest.ptr[0] == ':', e, CF_ERR_USAGE, "endpoint '%s' goes on behind its host", text);
-    CF_ENSURE(cf_u64_parse(behind(rest, 1), &ret->port), e, CF_ERR_USAGE, "endpoint '%s' has a port that is no number",
-              text);
+    CF_ENSURE(cf_u64_parse(behind(rest, 1), &ret->port), e, CF_ERR_USAGE,
+              "endpoint '%s' has a port that is no number", text);
     CF_ENSURE(ret->port >= 1 && ret->port <= 65535, e, CF_ERR_USAGE,
-              "endpoint '%s' has port %llu, 1 to 65535 are allowed", text, (unsigned long long)ret->port);
+              "endpoint '%s' has port %llu, 1 to 65535 are allowed", text,
+              (unsigned long long)ret->port);
     if (ret->port == (ret->https ? 443u : 80u))
         ret->port = 0;
     return CF_OK;
@@ -117,8 +126,9 @@ static cf_err authority_split(cf_slice authority, const char *text, url_parts *r
 
 static cf_err prefix_check(cf_slice prefix, const char *text, cf_error *e)
 {
-    CF_ENSURE(prefix.len <= PREFIX_LEN_MAX, e, CF_ERR_USAGE, "the path of endpoint '%s' has %zu bytes, %d are allowed",
-              text, prefix.len, PREFIX_LEN_MAX);
+    CF_ENSURE(prefix.len <= PREFIX_LEN_MAX, e, CF_ERR_USAGE,
+              "the path of endpoint '%s' has %zu bytes, %d are allowed", text, prefix.len,
+              PREFIX_LEN_MAX);
     for (size_t i = 0; i < prefix.len; i++) {
         const uint8_t c = prefix.ptr[i];
         CF_ENSURE(is_alnum(c) || strchr("/-._~", (int)c) != NULL, e, CF_ERR_USAGE,
@@ -136,9 +146,9 @@ static cf_err url_split(const char *text, url_parts *ret, cf_error *e)
     cf_slice rest = cf_slice_str(text);
     bool found = false;
 
-    CF_ENSURE(
-        memchr(rest.ptr, '@', rest.len) == NULL, e, CF_ERR_USAGE,
-        "the endpoint holds a user or password before '@'\nHINT: give keys by environment or profile, not in the URL");
+    CF_ENSURE(memchr(rest.ptr, '@', rest.len) == NULL, e, CF_ERR_USAGE,
+              "the endpoint holds a user or password before '@'\nHINT: give keys by environment or "
+              "profile, not in the URL");
     for (size_t i = 0; i < 2 && !found; i++) {
         if (cf_slice_starts_with(rest, cf_slice_str(schemes[i].start))) {
             ret->https = schemes[i].https;
@@ -146,10 +156,13 @@ static cf_err url_split(const char *text, url_parts *ret, cf_error *e)
             found = true;
         }
     }
-    CF_ENSURE(found, e, CF_ERR_USAGE,
-              "endpoint '%s' does not start with http:// or https://\nHINT: write https://host:port", text);
+    CF_ENSURE(
+        found, e, CF_ERR_USAGE,
+        "endpoint '%s' does not start with http:// or https://\nHINT: write https://host:port",
+        text);
     CF_ENSURE(until(rest, "?").len == rest.len, e, CF_ERR_USAGE, "endpoint '%s' has a query", text);
-    CF_ENSURE(until(rest, "#").len == rest.len, e, CF_ERR_USAGE, "endpoint '%s' has a fragment", text);
+    CF_ENSURE(until(rest, "#").len == rest.len, e, CF_ERR_USAGE, "endpoint '%s' has a fragment",
+              text);
     const cf_slice authority = until(rest, "/");
     CF_TRY(authority_split(authority, text, ret, e));
     ret->prefix = behind(rest, authority.len);
@@ -168,15 +181,18 @@ static bool host_is_ip_or_local(cf_slice host)
            ends_with(host, ".localhost");
 }
 
-/* Lower case, digits, '-', '.', 3 to 63 bytes, each label starting and ending with a letter or digit, not an address.
+/* Lower case, digits, '-', '.', 3 to 63 bytes, each label starting and ending with a letter or
+ * digit, not an address.
  */
 static bool bucket_is_dns_safe(cf_slice bucket)
 {
-    if (bucket.len < BUCKET_DNS_LEN_MIN || bucket.len > LABEL_LEN_MAX || host_is_ip_or_local(bucket))
+    if (bucket.len < BUCKET_DNS_LEN_MIN || bucket.len > LABEL_LEN_MAX ||
+        host_is_ip_or_local(bucket))
         return false;
     for (size_t i = 0; i < bucket.len; i++) {
         const uint8_t c = bucket.ptr[i];
-        const bool edge = i == 0 || i + 1 == bucket.len || bucket.ptr[i - 1] == '.' || bucket.ptr[i + 1] == '.';
+        const bool edge =
+            i == 0 || i + 1 == bucket.len || bucket.ptr[i - 1] == '.' || bucket.ptr[i + 1] == '.';
         if (!is_lower_alnum(c) && !(c == '-' && !edge) &&
             !(c == '.' && i > 0 && i + 1 < bucket.len && bucket.ptr[i - 1] != '.'))
             return false;
@@ -188,16 +204,18 @@ static cf_err bucket_check(const char *bucket, cf_error *e)
 {
     CF_ENSURE(has_text(bucket), e, CF_ERR_USAGE, "no bucket is given");
     const cf_slice name = cf_slice_str(bucket);
-    CF_ENSURE(name.len <= S3_BUCKET_LEN_MAX, e, CF_ERR_USAGE, "the bucket's name has %zu bytes, %d are allowed",
-              name.len, S3_BUCKET_LEN_MAX);
+    CF_ENSURE(name.len <= S3_BUCKET_LEN_MAX, e, CF_ERR_USAGE,
+              "the bucket's name has %zu bytes, %d are allowed", name.len, S3_BUCKET_LEN_MAX);
     for (size_t i = 0; i < name.len; i++)
         CF_ENSURE(is_alnum(name.ptr[i]) || strchr("-._", (int)name.ptr[i]) != NULL, e, CF_ERR_USAGE,
                   "bucket '%s' has a character that no bucket name may have", bucket);
-    CF_ENSURE(strcmp(bucket, ".") != 0 && strcmp(bucket, "..") != 0, e, CF_ERR_USAGE, "'%s' is no bucket name", bucket);
+    CF_ENSURE(strcmp(bucket, ".") != 0 && strcmp(bucket, "..") != 0, e, CF_ERR_USAGE,
+              "'%s' is no bucket name", bucket);
     return CF_OK;
 }
 
-/* "s3.amazonaws.com" and "s3.<region>.amazonaws.com[.cn]", nothing else (no VPC endpoints, no dualstack). */
+/* "s3.amazonaws.com" and "s3.<region>.amazonaws.com[.cn]", nothing else (no VPC endpoints, no
+ * dualstack). */
 static bool host_is_aws(cf_slice host, cf_slice *ret_region)
 {
     static const char *const ends[] = {".amazonaws.com", ".amazonaws.com.cn"};
@@ -225,15 +243,16 @@ static bool wants_virtual(const s3_endpoint_opts *o, const url_parts *url, bool 
            !(url->https && memchr(bucket.ptr, '.', bucket.len) != NULL);
 }
 
-static cf_err region_choose(const s3_endpoint_opts *o, cf_slice from_host, s3_endpoint *ep, cf_error *e)
+static cf_err region_choose(const s3_endpoint_opts *o, cf_slice from_host, s3_endpoint *ep,
+                            cf_error *e)
 {
     cf_slice region = has_text(o->region) ? cf_slice_str(o->region) : from_host;
 
     if (region.len == 0)
         region = cf_slice_str("us-east-1");
     CF_ENSURE(s3_region_valid(region), e, CF_ERR_USAGE,
-              "region '%.*s' is not valid: letters, digits and '-', at most %d", CF_SLICE_FMT(region),
-              S3_REGION_LEN_MAX);
+              "region '%.*s' is not valid: letters, digits and '-', at most %d",
+              CF_SLICE_FMT(region), S3_REGION_LEN_MAX);
     memcpy(ep->region, region.ptr, region.len);
     ep->region[region.len] = '\0';
     return CF_OK;
@@ -249,8 +268,8 @@ static void address_render(const s3_endpoint_opts *o, const url_parts *url, s3_e
                    ep->virtual_host ? "." : "", CF_SLICE_FMT(url->host), port);
     for (char *c = ep->host; *c != '\0'; c++)
         *c = (char)to_lower((uint8_t)*c);
-    (void)snprintf(ep->path, sizeof(ep->path), "%.*s%s%s", CF_SLICE_FMT(url->prefix), ep->virtual_host ? "" : "/",
-                   ep->virtual_host ? "" : o->bucket);
+    (void)snprintf(ep->path, sizeof(ep->path), "%.*s%s%s", CF_SLICE_FMT(url->prefix),
+                   ep->virtual_host ? "" : "/", ep->virtual_host ? "" : o->bucket);
 }
 
 cf_err s3_endpoint_resolve(const s3_endpoint_opts *o, s3_endpoint *ret, cf_error *e)
@@ -263,20 +282,25 @@ cf_err s3_endpoint_resolve(const s3_endpoint_opts *o, s3_endpoint *ret, cf_error
     CF_TRY(bucket_check(o->bucket, e));
     if (has_text(o->endpoint))
         CF_TRY(url_split(o->endpoint, &url, e));
-    ep.aws = !has_text(o->endpoint) || (host_is_aws(url.host, &host_region) && url.port == 0 && url.prefix.len == 0);
+    ep.aws = !has_text(o->endpoint) ||
+             (host_is_aws(url.host, &host_region) && url.port == 0 && url.prefix.len == 0);
     CF_TRY(region_choose(o, host_region, &ep, e));
     if (ep.aws) {
         const bool china = strncmp(ep.region, "cn-", 3) == 0;
-        (void)snprintf(aws_host, sizeof(aws_host), "s3.%s.amazonaws.com%s", ep.region, china ? ".cn" : "");
+        (void)snprintf(aws_host, sizeof(aws_host), "s3.%s.amazonaws.com%s", ep.region,
+                       china ? ".cn" : "");
         url.host = cf_slice_str(aws_host);
     }
-    const bool amazon = ep.aws || ends_with(url.host, ".amazonaws.com") || ends_with(url.host, ".amazonaws.com.cn");
+    const bool amazon =
+        ep.aws || ends_with(url.host, ".amazonaws.com") || ends_with(url.host, ".amazonaws.com.cn");
     ep.https = url.https;
     ep.virtual_host = wants_virtual(o, &url, amazon);
     CF_ENSURE(!ep.virtual_host || bucket_is_dns_safe(cf_slice_str(o->bucket)), e, CF_ERR_USAGE,
               "bucket '%s' cannot be part of a host name\nHINT: use path addressing", o->bucket);
-    CF_ENSURE(!ep.virtual_host || !host_is_ip_or_local(url.host) || ends_with(url.host, "localhost"), e, CF_ERR_USAGE,
-              "a bucket cannot be part of the address '%.*s'\nHINT: use path addressing", CF_SLICE_FMT(url.host));
+    CF_ENSURE(
+        !ep.virtual_host || !host_is_ip_or_local(url.host) || ends_with(url.host, "localhost"), e,
+        CF_ERR_USAGE, "a bucket cannot be part of the address '%.*s'\nHINT: use path addressing",
+        CF_SLICE_FMT(url.host));
     address_render(o, &url, &ep);
     *ret = ep;
     return CF_OK;

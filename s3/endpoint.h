@@ -2,8 +2,8 @@
  *
  * Endpoint: where a bucket lives, as a URL base and a Host header. Pure: no I/O, no environment.
  *
- * Invariant: http only when the endpoint says http; the Host that is signed is the Host that is sent (default ports
- * dropped, lower case, IPv6 in brackets).
+ * Invariant: http only when the endpoint says http; the Host that is signed is the Host that is
+ * sent (default ports dropped, lower case, IPv6 in brackets).
  */
 #ifndef S3_ENDPOINT_H
 #define S3_ENDPOINT_H
@@ -32,15 +32,18 @@ typedef struct s3_endpoint {
     bool https;
     bool aws; /* host follows from the region: may be built again when the region is corrected */
     bool virtual_host;
-    char host[S3_HOST_LEN_MAX + 16]; /* Host header: with the bucket (virtual), with a port that is not the default */
-    char path[S3_BASE_PATH_LEN_MAX + 1]; /* "" or "/prefix" and/or "/bucket"; percent-encoded, no slash at the end */
-    char region[S3_REGION_LEN_MAX + 1];  /* signing region */
+    char host[S3_HOST_LEN_MAX +
+              16]; /* Host header: with the bucket (virtual), with a port that is not the default */
+    char path[S3_BASE_PATH_LEN_MAX +
+              1]; /* "" or "/prefix" and/or "/bucket"; percent-encoded, no slash at the end */
+    char region[S3_REGION_LEN_MAX + 1]; /* signing region */
 } s3_endpoint;
 
-/* CF_ERR_USAGE: scheme, user or password in the URL, query, fragment, bad port, bad host, bad bucket name, bad region,
- * virtual addressing of a bucket that no host name can carry. *ret untouched then.
- * Source: AWS S3 user guide "Virtual hosting of buckets"; s3proto.md 4.8. */
-CF_NODISCARD cf_err s3_endpoint_resolve(const s3_endpoint_opts *opts, s3_endpoint *ret, cf_error *e);
+/* CF_ERR_USAGE: scheme, user or password in the URL, query, fragment, bad port, bad host, bad
+ * bucket name, bad region, virtual addressing of a bucket that no host name can carry. *ret
+ * untouched then. Source: AWS S3 user guide "Virtual hosting of buckets"; s3proto.md 4.8. */
+CF_NODISCARD cf_err s3_endpoint_resolve(const s3_endpoint_opts *opts, s3_endpoint *ret,
+                                        cf_error *e);
 
 /* One DNS label: may become part of a host name. */
 bool s3_region_valid(cf_slice region);

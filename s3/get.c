@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * GetObject: bytes in order to a sink, each once. A transfer that breaks goes on behind the last byte given, with
- * If-Match, so bytes of two objects are never mixed.
+ * GetObject: bytes in order to a sink, each once. A transfer that breaks goes on behind the last
+ * byte given, with If-Match, so bytes of two objects are never mixed.
  */
 #include <stdio.h>
 
@@ -36,36 +36,41 @@ static cf_err get_prepare(void *impl, s3_call *call, cf_error *e)
     if (t->known)
         s3_call_header(call, "if-match", t->object.etag);
     if (t->known && t->end > 0)
-        (void)snprintf(t->range_text, sizeof(t->range_text), "bytes=%llu-%llu", (unsigned long long)t->at,
-                       (unsigned long long)t->end - 1);
+        (void)snprintf(t->range_text, sizeof(t->range_text), "bytes=%llu-%llu",
+                       (unsigned long long)t->at, (unsigned long long)t->end - 1);
     else if (t->len > 0)
-        (void)snprintf(t->range_text, sizeof(t->range_text), "bytes=%llu-%llu", (unsigned long long)t->offset,
-                       (unsigned long long)(t->offset + t->len - 1));
+        (void)snprintf(t->range_text, sizeof(t->range_text), "bytes=%llu-%llu",
+                       (unsigned long long)t->offset, (unsigned long long)(t->offset + t->len - 1));
     else
-        (void)snprintf(t->range_text, sizeof(t->range_text), "bytes=%llu-", (unsigned long long)t->offset);
+        (void)snprintf(t->range_text, sizeof(t->range_text), "bytes=%llu-",
+                       (unsigned long long)t->offset);
     if (!t->whole || t->at > t->offset)
         s3_call_header(call, "range", t->range_text);
     return CF_OK;
 }
 
 /* A 206 has to be exactly the range that was asked for. */
-static cf_err partial_check(const transfer *t, const s3_http_answer *a, uint64_t length, uint64_t *ret_total,
-                            cf_error *e)
+static cf_err partial_check(const transfer *t, const s3_http_answer *a, uint64_t length,
+                            uint64_t *ret_total, cf_error *e)
 {
     const cf_slice text = s3_http_answer_get(a, "content-range");
     s3_content_range r;
 
-    CF_ENSURE(text.len > 0, e, CF_ERR_PROTOCOL, "the answer is partial (206) and has no Content-Range");
-    CF_ENSURE(s3_content_range_parse(text, &r), e, CF_ERR_PROTOCOL, "the answer's Content-Range is '%.*s'",
-              CF_SLICE_FMT(text));
-    CF_ENSURE(r.first == t->at, e, CF_ERR_PROTOCOL, "the answer begins at byte %llu, asked was for byte %llu",
+    CF_ENSURE(text.len > 0, e, CF_ERR_PROTOCOL,
+              "the answer is partial (206) and has no Content-Range");
+    CF_ENSURE(s3_content_range_parse(text, &r), e, CF_ERR_PROTOCOL,
+              "the answer's Content-Range is '%.*s'", CF_SLICE_FMT(text));
+    CF_ENSURE(r.first == t->at, e, CF_ERR_PROTOCOL,
+              "the answer begins at byte %llu, asked was for byte %llu",
               (unsigned long long)r.first, (unsigned long long)t->at);
     const bool open_end = !t->known && (t->len == 0 || t->offset + t->len > r.total);
     const uint64_t end = t->known ? t->end : open_end ? r.total : t->offset + t->len;
-    CF_ENSURE(r.last + 1 == end, e, CF_ERR_PROTOCOL, "the answer ends before byte %llu, it should before byte %llu",
+    CF_ENSURE(r.last + 1 == end, e, CF_ERR_PROTOCOL,
+              "the answer ends before byte %llu, it should before byte %llu",
               (unsigned long long)r.last + 1, (unsigned long long)end);
-    CF_ENSURE(length == r.last - r.first + 1, e, CF_ERR_PROTOCOL, "Content-Length is %llu and Content-Range '%.*s'",
-              (unsigned long long)length, CF_SLICE_FMT(text));
+    CF_ENSURE(length == r.last - r.first + 1, e, CF_ERR_PROTOCOL,
+              "Content-Length is %llu and Content-Range '%.*s'", (unsigned long long)length,
+              CF_SLICE_FMT(text));
     *ret_total = r.total;
     return CF_OK;
 }
@@ -91,8 +96,8 @@ static cf_err head_check(transfer *t, s3_call *call, const s3_http_answer *a, cf
         return CF_OK;
     CF_TRY(s3_object_of_headers(a, &o, e));
     CF_TRY(s3_object_length(a, &length, e));
-    CF_ENSURE(!asked_range || a->status == 206, e, CF_ERR_PROTOCOL, "a range was asked for, the answer has status %d",
-              a->status);
+    CF_ENSURE(!asked_range || a->status == 206, e, CF_ERR_PROTOCOL,
+              "a range was asked for, the answer has status %d", a->status);
     CF_ENSURE(asked_range || a->status == 200, e, CF_ERR_PROTOCOL,
               "the whole object was asked for, the answer has status %d", a->status);
     o.size_bytes = length;
@@ -110,12 +115,14 @@ static cf_err head_check(transfer *t, s3_call *call, const s3_http_answer *a, cf
     return CF_OK;
 }
 
-static cf_err get_stream(void *impl, s3_call *call, const s3_http_answer *a, cf_slice bytes, cf_error *e)
+static cf_err get_stream(void *impl, s3_call *call, const s3_http_answer *a, cf_slice bytes,
+                         cf_error *e)
 {
     transfer *t = impl;
 
     CF_TRY(head_check(t, call, a, e));
-    CF_ENSURE(bytes.len <= t->end - t->at, e, CF_ERR_PROTOCOL, "the answer has more bytes than it announced");
+    CF_ENSURE(bytes.len <= t->end - t->at, e, CF_ERR_PROTOCOL,
+              "the answer has more bytes than it announced");
     const cf_err err = t->sink(t->sink_impl, bytes, e);
     if (err != CF_OK) {
         call->stop = true;
@@ -130,8 +137,8 @@ static cf_err get_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
     transfer *t = impl;
 
     CF_TRY(head_check(t, call, &reply->http, e));
-    CF_ENSURE(t->at == t->end, e, CF_ERR_PROTOCOL, "the answer ended at byte %llu of %llu", (unsigned long long)t->at,
-              (unsigned long long)t->end);
+    CF_ENSURE(t->at == t->end, e, CF_ERR_PROTOCOL, "the answer ended at byte %llu of %llu",
+              (unsigned long long)t->at, (unsigned long long)t->end);
     return CF_OK;
 }
 
@@ -142,8 +149,8 @@ static bool get_progressed(void *impl)
     return t->at > t->attempt_at;
 }
 
-cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink, void *sink_impl, s3_object *ret,
-              cf_error *e)
+cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink, void *sink_impl,
+              s3_object *ret, cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
@@ -158,8 +165,9 @@ cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink
                     .impl = &t};
 
     if (range != NULL) {
-        CF_ENSURE(range->len <= UINT64_MAX - range->offset, e, CF_ERR_USAGE, "range %llu + %llu is too large",
-                  (unsigned long long)range->offset, (unsigned long long)range->len);
+        CF_ENSURE(range->len <= UINT64_MAX - range->offset, e, CF_ERR_USAGE,
+                  "range %llu + %llu is too large", (unsigned long long)range->offset,
+                  (unsigned long long)range->len);
         t.offset = range->offset;
         t.len = range->len;
         t.at = range->offset;

@@ -63,7 +63,8 @@ cf_slice s3_http_answer_get(const s3_http_answer *a, const char *name)
         const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
         const size_t len = end == NULL ? rest.len : (size_t)(end - rest.ptr);
         const cf_slice line = cf_slice_of(rest.ptr, len);
-        if (cf_slice_starts_with(line, wanted) && line.len > wanted.len && line.ptr[wanted.len] == ':')
+        if (cf_slice_starts_with(line, wanted) && line.len > wanted.len &&
+            line.ptr[wanted.len] == ':')
             return trim(cf_slice_of(line.ptr + wanted.len + 1, line.len - wanted.len - 1));
         rest = end == NULL ? cf_slice_of(NULL, 0) : cf_slice_of(end + 1, rest.len - len - 1);
     }

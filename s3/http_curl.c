@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HTTP over libcurl easy handles, a fixed number of them. A handle is a connection with its cache; the one given back
- * last is taken first, so that few connections stay warm.
+ * HTTP over libcurl easy handles, a fixed number of them. A handle is a connection with its cache;
+ * the one given back last is taken first, so that few connections stay warm.
  *
- * The stall limit is ours, not CURLOPT_LOW_SPEED_TIME: it counts both directions, knows milliseconds, and a request
- * may have its own (Complete takes minutes).
+ * The stall limit is ours, not CURLOPT_LOW_SPEED_TIME: it counts both directions, knows
+ * milliseconds, and a request may have its own (Complete takes minutes).
  */
 #include <curl/curl.h>
 #include <pthread.h>
@@ -79,7 +79,8 @@ static size_t on_write(char *ptr, size_t size, size_t count, void *user)
     (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
     x->a->status = (int)status;
     x->failed = x->rq->on_body(x->rq->on_body_impl, x->a, bytes, x->e);
-    return x->failed == CF_OK ? bytes.len : bytes.len + 1; /* a count that is not bytes.len ends the transfer */
+    return x->failed == CF_OK ? bytes.len
+                              : bytes.len + 1; /* a count that is not bytes.len ends the transfer */
 }
 
 static size_t on_read(char *ret, size_t size, size_t count, void *user)
@@ -107,7 +108,8 @@ static int on_seek(void *user, curl_off_t offset, int origin)
 }
 
 /* libcurl calls this at least once a second. Non-zero ends the exchange. */
-static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up)
 {
     exchange *x = user;
     const cf_world *w = x->impl->world;
@@ -143,11 +145,13 @@ static const struct {
     {CURLE_SSL_CACERT_BADFILE, S3_HTTP_END_TLS_VERIFY, CF_ERR_TLS},
     {CURLE_SSL_ISSUER_ERROR, S3_HTTP_END_TLS_VERIFY, CF_ERR_TLS},
     {CURLE_SSL_CONNECT_ERROR, S3_HTTP_END_TLS, CF_ERR_NETWORK},
-    {CURLE_OPERATION_TIMEDOUT, S3_HTTP_END_CONNECT, CF_ERR_TIMEOUT}, /* the only limit libcurl knows of is connect */
+    {CURLE_OPERATION_TIMEDOUT, S3_HTTP_END_CONNECT,
+     CF_ERR_TIMEOUT}, /* the only limit libcurl knows of is connect */
     {CURLE_WEIRD_SERVER_REPLY, S3_HTTP_END_BROKEN, CF_ERR_PROTOCOL},
     {CURLE_PARTIAL_FILE, S3_HTTP_END_BROKEN, CF_ERR_NETWORK},
     {CURLE_URL_MALFORMAT, S3_HTTP_END_LOCAL, CF_ERR_USAGE},
-    {CURLE_UNSUPPORTED_PROTOCOL, S3_HTTP_END_BROKEN, CF_ERR_PROTOCOL}, /* HTTP/0.9: our URLs are http or https */
+    {CURLE_UNSUPPORTED_PROTOCOL, S3_HTTP_END_BROKEN,
+     CF_ERR_PROTOCOL}, /* HTTP/0.9: our URLs are http or https */
     {CURLE_BAD_FUNCTION_ARGUMENT, S3_HTTP_END_LOCAL, CF_ERR_FAILED},
     {CURLE_OUT_OF_MEMORY, S3_HTTP_END_LOCAL, CF_ERR_NO_MEMORY},
 };
@@ -167,7 +171,8 @@ static cf_err judge(exchange *x, CURLcode code, const char *detail)
     }
     if (x->stalled) {
         a->end = S3_HTTP_END_STALLED;
-        CF_FAIL(x->e, CF_ERR_TIMEOUT, "no byte moved for %llu ms", (unsigned long long)x->rq->stall_ms);
+        CF_FAIL(x->e, CF_ERR_TIMEOUT, "no byte moved for %llu ms",
+                (unsigned long long)x->rq->stall_ms);
     }
     if (code == CURLE_OK && a->status != 0) {
         a->end = S3_HTTP_END_ANSWER;
@@ -227,7 +232,8 @@ static cf_err slist_add(struct curl_slist **list, const char *line, cf_error *e)
     return CF_OK;
 }
 
-/* "name: value"; an empty value needs "name;", else libcurl drops the line. What libcurl would add by itself goes. */
+/* "name: value"; an empty value needs "name;", else libcurl drops the line. What libcurl would add
+ * by itself goes. */
 static cf_err headers_render(const s3_http_request *rq, struct curl_slist **ret, cf_error *e)
 {
     static const char *const removed[] = {"Accept:", "Content-Type:", "Transfer-Encoding:"};
@@ -253,16 +259,17 @@ static cf_err headers_render(const s3_http_request *rq, struct curl_slist **ret,
         if (!(content_type && i == 1))
             CF_TRY(slist_add(&list, removed[i], e));
     }
-    CF_TRY(slist_add(&list, rq->body.len >= S3_HTTP_EXPECT_MIN ? "Expect: 100-continue" : "Expect:", e));
+    CF_TRY(slist_add(&list,
+                     rq->body.len >= S3_HTTP_EXPECT_MIN ? "Expect: 100-continue" : "Expect:", e));
     *ret = CF_STEAL(list);
     return CF_OK;
 }
 
 /* First failure of a row of setopt calls. */
-#define SET(handle, option, value)                                                                                     \
-    do {                                                                                                               \
-        if (code == CURLE_OK)                                                                                          \
-            code = curl_easy_setopt((handle), (option), (value));                                                      \
+#define SET(handle, option, value)                                                                 \
+    do {                                                                                           \
+        if (code == CURLE_OK)                                                                      \
+            code = curl_easy_setopt((handle), (option), (value));                                  \
     } while (0)
 
 static CURLcode setup_transport(const curl_impl *p, CURL *h)
@@ -286,7 +293,8 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
     SET(h, CURLOPT_MAXAGE_CONN, (long)IDLE_S_MAX);
     SET(h, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
     SET(h, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
-    /* Refused when an exchange that failed early has left its buffer behind: it has this size already then. */
+    /* Refused when an exchange that failed early has left its buffer behind: it has this size
+     * already then. */
     (void)curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     (void)curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
     SET(h, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -340,7 +348,8 @@ static cf_err exchange_run(exchange *x)
     CURLcode code = setup_transport(x->impl, x->handle);
     if (code == CURLE_OK)
         code = setup_request(x, headers, detail);
-    CF_ENSURE(code == CURLE_OK, x->e, CF_ERR_FAILED, "set up libcurl: %s", curl_easy_strerror(code));
+    CF_ENSURE(code == CURLE_OK, x->e, CF_ERR_FAILED, "set up libcurl: %s",
+              curl_easy_strerror(code));
     x->moved_ms = x->impl->world->mono_ms(x->impl->world->impl);
     code = curl_easy_perform(x->handle);
     (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
@@ -394,7 +403,8 @@ cf_err s3_http_curl_new(const s3_http_curl_opts *opts, s3_http **ret, cf_error *
     curl_impl *p = NULL;
 
     (void)pthread_once(&curl_once, curl_once_init);
-    CF_ENSURE(curl_once_code == CURLE_OK, e, CF_ERR_FAILED, "libcurl: %s", curl_easy_strerror(curl_once_code));
+    CF_ENSURE(curl_once_code == CURLE_OK, e, CF_ERR_FAILED, "libcurl: %s",
+              curl_easy_strerror(curl_once_code));
     CF_NEW(p, e);
     p->base.ops = &curl_ops;
     (void)pthread_mutex_init(&p->lock, NULL);
@@ -410,7 +420,8 @@ cf_err s3_http_curl_new(const s3_http_curl_opts *opts, s3_http **ret, cf_error *
         CF_ENSURE(p->ca_bundle != NULL, e, CF_ERR_NO_MEMORY, "allocate the CA path");
     }
     p->idle = cf_alloc(opts->connections_max, sizeof(CURL *));
-    CF_ENSURE(p->idle != NULL, e, CF_ERR_NO_MEMORY, "allocate %u connections", opts->connections_max);
+    CF_ENSURE(p->idle != NULL, e, CF_ERR_NO_MEMORY, "allocate %u connections",
+              opts->connections_max);
     p->total = opts->connections_max;
     p->idle_total = p->total;
     *ret = CF_STEAL(owned);

@@ -70,15 +70,17 @@ static bool name_valid(cf_slice s)
         return false;
     for (size_t i = 0; i < s.len; i++) {
         const uint8_t c = s.ptr[i];
-        const bool alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        const bool alnum =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
         if (!alnum && (c == '\0' || strchr("-/.%@_:+", c) == NULL))
             return false;
     }
     return true;
 }
 
-/* Copy behind the text that is kept, with a NUL. The text never moves: all of it was reserved, and each copy takes
- * fewer bytes than the source had (the brackets, '=' and line ends pay for the NULs). */
+/* Copy behind the text that is kept, with a NUL. The text never moves: all of it was reserved, and
+ * each copy takes fewer bytes than the source had (the brackets, '=' and line ends pay for the
+ * NULs). */
 static const char *keep(parser *p, cf_slice s, bool lower)
 {
     cf_buf *const text = &p->ini.text;
@@ -95,8 +97,8 @@ static const char *keep(parser *p, cf_slice s, bool lower)
 
 static cf_err rows_grow(void **rows, size_t total, size_t size, cf_error *e)
 {
-    CF_ENSURE(total < S3_INI_ROW_TOTAL_MAX, e, CF_ERR_TOO_LARGE, "more than the %d sections or properties allowed",
-              S3_INI_ROW_TOTAL_MAX);
+    CF_ENSURE(total < S3_INI_ROW_TOTAL_MAX, e, CF_ERR_TOO_LARGE,
+              "more than the %d sections or properties allowed", S3_INI_ROW_TOTAL_MAX);
     if (total != 0 && (total < 16 || (total & (total - 1)) != 0))
         return CF_OK;
     const size_t cap = total == 0 ? 16 : total * 2;
@@ -136,17 +138,19 @@ static s3_ini_section section_of(s3_ini_form form, cf_slice inner, cf_slice *ret
         return (s3_ini_section){.kind = name_valid(inner) ? S3_INI_PROFILE : S3_INI_SKIPPED};
     for (size_t i = 0; i < sizeof(prefix_rows) / sizeof(prefix_rows[0]); i++)
         if (strip_word(inner, prefix_rows[i].word, ret_name))
-            return (s3_ini_section){.kind = name_valid(*ret_name) ? prefix_rows[i].kind : S3_INI_SKIPPED,
+            return (s3_ini_section){.kind = name_valid(*ret_name) ? prefix_rows[i].kind
+                                                                  : S3_INI_SKIPPED,
                                     .prefixed = true};
     /* In config only the default profile needs no prefix. */
-    return (s3_ini_section){.kind = cf_slice_eq(inner, cf_slice_str("default")) ? S3_INI_PROFILE : S3_INI_SKIPPED};
+    return (s3_ini_section){.kind = cf_slice_eq(inner, cf_slice_str("default")) ? S3_INI_PROFILE
+                                                                                : S3_INI_SKIPPED};
 }
 
 static cf_err parse_section(parser *p, cf_slice line, cf_error *e)
 {
     const cf_slice s = trim(cut_comment(line, /* need_blank= */ false));
-    CF_ENSURE(s.len >= 2 && s.ptr[s.len - 1] == ']', e, CF_ERR_PARSE, "line %zu: a section does not end with ']'",
-              p->line);
+    CF_ENSURE(s.len >= 2 && s.ptr[s.len - 1] == ']', e, CF_ERR_PARSE,
+              "line %zu: a section does not end with ']'", p->line);
     cf_slice name = {0};
     s3_ini_section section = section_of(p->form, trim(cf_slice_of(s.ptr + 1, s.len - 2)), &name);
     section.name = section.kind == S3_INI_SKIPPED ? "" : keep(p, name, /* lower= */ false);
@@ -172,7 +176,8 @@ static cf_slice split_name(cf_slice s, cf_slice *ret_value)
 
 static cf_err parse_property(parser *p, cf_slice line, cf_error *e)
 {
-    CF_ENSURE(p->in_section, e, CF_ERR_PARSE, "line %zu: a property stands before the first section", p->line);
+    CF_ENSURE(p->in_section, e, CF_ERR_PARSE,
+              "line %zu: a property stands before the first section", p->line);
     cf_slice value = {0};
     const cf_slice name = split_name(trim(cut_comment(line, /* need_blank= */ true)), &value);
     CF_ENSURE(name.ptr != NULL, e, CF_ERR_PARSE, "line %zu: a property has no '='", p->line);
@@ -194,13 +199,16 @@ static cf_err parse_property(parser *p, cf_slice line, cf_error *e)
 
 static cf_err parse_continuation(parser *p, cf_slice line, cf_error *e)
 {
-    CF_ENSURE(p->in_section, e, CF_ERR_PARSE, "line %zu: an indented line stands before the first section", p->line);
-    CF_ENSURE(p->in_property, e, CF_ERR_PARSE, "line %zu: an indented line continues no property", p->line);
+    CF_ENSURE(p->in_section, e, CF_ERR_PARSE,
+              "line %zu: an indented line stands before the first section", p->line);
+    CF_ENSURE(p->in_property, e, CF_ERR_PARSE, "line %zu: an indented line continues no property",
+              p->line);
     const cf_slice s = trim(line);
     if (p->block) {
         cf_slice value = {0};
         const cf_slice name = split_name(s, &value);
-        CF_ENSURE(name.ptr != NULL, e, CF_ERR_PARSE, "line %zu: a sub-property has no '='", p->line);
+        CF_ENSURE(name.ptr != NULL, e, CF_ERR_PARSE, "line %zu: a sub-property has no '='",
+                  p->line);
         CF_ENSURE(name.len > 0, e, CF_ERR_PARSE, "line %zu: a sub-property has no name", p->line);
     }
     if (p->skip)
@@ -226,8 +234,10 @@ static cf_err parse_line(parser *p, cf_slice line, cf_error *e)
 
 cf_err s3_ini_parse(cf_slice text, s3_ini_form form, s3_ini *ret, cf_error *e)
 {
-    CF_ENSURE(text.len <= S3_INI_TEXT_MAX, e, CF_ERR_TOO_LARGE, "%zu bytes, %d are allowed", text.len, S3_INI_TEXT_MAX);
-    CF_ENSURE(text.len == 0 || memchr(text.ptr, '\0', text.len) == NULL, e, CF_ERR_PARSE, "there is a NUL in the text");
+    CF_ENSURE(text.len <= S3_INI_TEXT_MAX, e, CF_ERR_TOO_LARGE, "%zu bytes, %d are allowed",
+              text.len, S3_INI_TEXT_MAX);
+    CF_ENSURE(text.len == 0 || memchr(text.ptr, '\0', text.len) == NULL, e, CF_ERR_PARSE,
+              "there is a NUL in the text");
     CF_CLEANUP(parser_deinit)
     parser p = {.form = form};
     cf_buf_init(&p.ini.text, text.len + 2);
@@ -293,7 +303,8 @@ cf_slice s3_ini_block_get(const char *block, const char *key)
         const uint8_t *const end = memchr(rest.ptr, '\n', rest.len);
         const size_t len = end == NULL ? rest.len : (size_t)(end - rest.ptr);
         cf_slice value = {0};
-        const cf_slice name = split_name(cut_comment(cf_slice_of(rest.ptr, len), /* need_blank= */ true), &value);
+        const cf_slice name =
+            split_name(cut_comment(cf_slice_of(rest.ptr, len), /* need_blank= */ true), &value);
         if (name.len > 0 && cf_slice_eq(name, cf_slice_str(key)))
             found = value; /* the last one wins, as everywhere */
         const size_t step = end == NULL ? len : len + 1;

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The format of ~/.aws/config and ~/.aws/credentials. A pure function over text; no file is opened here.
+ * The format of ~/.aws/config and ~/.aws/credentials. A pure function over text; no file is opened
+ * here.
  *
- * Rules: "[profile x]" and "[default]" in config, "[x]" in credentials, "[sso-session x]" and "[services x]" in config;
- * keys are case-insensitive (kept in lower case); the last of equal keys wins; sections of one name are one; a section
- * or key with a bad name is skipped with what belongs to it; " #" and " ;" begin a comment, a line that begins with '#'
- * or ';' is one; an indented line continues the value above it (its comments belong to it), and must be "name = value"
- * when that value is empty. In config "[profile default]" makes "[default]" void.
+ * Rules: "[profile x]" and "[default]" in config, "[x]" in credentials, "[sso-session x]" and
+ * "[services x]" in config; keys are case-insensitive (kept in lower case); the last of equal keys
+ * wins; sections of one name are one; a section or key with a bad name is skipped with what belongs
+ * to it; " #" and " ;" begin a comment, a line that begins with '#' or ';' is one; an indented line
+ * continues the value above it (its comments belong to it), and must be "name = value" when that
+ * value is empty. In config "[profile default]" makes "[default]" void.
  *
  * The text may hold secrets: it is copied once, into memory that deinit wipes.
- * Source: AWS SDKs and tools reference guide "Shared config and credentials files"; the cases of smithy-rs.
+ * Source: AWS SDKs and tools reference guide "Shared config and credentials files"; the cases of
+ * smithy-rs.
  */
 #ifndef S3_INI_H
 #define S3_INI_H
@@ -28,7 +31,12 @@ enum {
 };
 
 typedef enum s3_ini_form { S3_INI_CONFIG, S3_INI_CREDENTIALS } s3_ini_form;
-typedef enum s3_ini_kind { S3_INI_PROFILE, S3_INI_SSO_SESSION, S3_INI_SERVICES, S3_INI_SKIPPED } s3_ini_kind;
+typedef enum s3_ini_kind {
+    S3_INI_PROFILE,
+    S3_INI_SSO_SESSION,
+    S3_INI_SERVICES,
+    S3_INI_SKIPPED
+} s3_ini_kind;
 
 typedef struct s3_ini_section {
     s3_ini_kind kind;
@@ -50,8 +58,8 @@ typedef struct s3_ini {
     size_t row_total;
 } s3_ini;
 
-/* CF_ERR_PARSE with the line's number; CF_ERR_TOO_LARGE above a limit; CF_ERR_NO_MEMORY. *ret untouched then.
- * Messages never quote the text: a line may be a secret in the wrong place. */
+/* CF_ERR_PARSE with the line's number; CF_ERR_TOO_LARGE above a limit; CF_ERR_NO_MEMORY. *ret
+ * untouched then. Messages never quote the text: a line may be a secret in the wrong place. */
 CF_NODISCARD cf_err s3_ini_parse(cf_slice text, s3_ini_form form, s3_ini *ret, cf_error *e);
 void s3_ini_deinit(s3_ini *ini); /* wipes */
 
@@ -61,7 +69,8 @@ const char *s3_ini_get(const s3_ini *ini, s3_ini_kind kind, const char *name, co
 /* Does this section count (false: skipped, or a "[default]" beside a "[profile default]")? */
 bool s3_ini_visible(const s3_ini *ini, size_t section);
 
-/* Value of a sub-property inside a value that is a block ("\nname = value\n..."): a slice of it, ptr NULL when absent.
+/* Value of a sub-property inside a value that is a block ("\nname = value\n..."): a slice of it,
+ * ptr NULL when absent.
  */
 cf_slice s3_ini_block_get(const char *block, const char *key);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ListObjectsV2, page by page. A page is checked before any of it is shown: order, prefix, progress.
+ * ListObjectsV2, page by page. A page is checked before any of it is shown: order, prefix,
+ * progress.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,22 +38,25 @@ static cf_slice start_after(const listing *l)
 }
 
 /* Each sequence rises, starts behind what was shown, and keeps to the prefix. */
-static cf_err entry_check(const listing *l, const s3_list_entry *entry, const s3_list_entry *before, cf_error *e)
+static cf_err entry_check(const listing *l, const s3_list_entry *entry, const s3_list_entry *before,
+                          cf_error *e)
 {
     const cf_slice prefix = cf_slice_str(l->opts->prefix);
 
     CF_ENSURE(cf_slice_starts_with(entry->key, prefix), e, CF_ERR_PROTOCOL,
-              "the page has '%.*s', which is not under '%.*s'", CF_SLICE_FMT(entry->key), CF_SLICE_FMT(prefix));
+              "the page has '%.*s', which is not under '%.*s'", CF_SLICE_FMT(entry->key),
+              CF_SLICE_FMT(prefix));
     if (before != NULL && before->is_prefix == entry->is_prefix)
-        CF_ENSURE(cf_slice_cmp(before->key, entry->key) < 0, e, CF_ERR_PROTOCOL, "the page has '%.*s' behind '%.*s'",
-                  CF_SLICE_FMT(entry->key), CF_SLICE_FMT(before->key));
+        CF_ENSURE(cf_slice_cmp(before->key, entry->key) < 0, e, CF_ERR_PROTOCOL,
+                  "the page has '%.*s' behind '%.*s'", CF_SLICE_FMT(entry->key),
+                  CF_SLICE_FMT(before->key));
     /* A prefix may contain start_after: "a/" with start_after "a/b". */
     const cf_slice last = cf_buf_slice(&l->last);
     const bool holds_start = entry->is_prefix && cf_slice_starts_with(start_after(l), entry->key);
     if (l->last_set && !(holds_start && cf_slice_eq(last, start_after(l))))
         CF_ENSURE(cf_slice_cmp(last, entry->key) < 0, e, CF_ERR_PROTOCOL,
-                  "the page has '%.*s', which should have come before '%.*s'", CF_SLICE_FMT(entry->key),
-                  CF_SLICE_FMT(last));
+                  "the page has '%.*s', which should have come before '%.*s'",
+                  CF_SLICE_FMT(entry->key), CF_SLICE_FMT(last));
     return CF_OK;
 }
 
@@ -62,8 +66,8 @@ static cf_err page_check(const listing *l, const s3_xml_page *page, cf_error *e)
         CF_TRY(entry_check(l, &page->entries[i], i == 0 ? NULL : &page->entries[i - 1], e));
     CF_ENSURE(!page->truncated || page->next_token.len > 0, e, CF_ERR_PROTOCOL,
               "the page is truncated and has no token");
-    CF_ENSURE(!page->truncated || !cf_slice_eq(page->next_token, cf_buf_slice(&l->token)), e, CF_ERR_PROTOCOL,
-              "the page gives the token that led to it");
+    CF_ENSURE(!page->truncated || !cf_slice_eq(page->next_token, cf_buf_slice(&l->token)), e,
+              CF_ERR_PROTOCOL, "the page gives the token that led to it");
     /* Else a page without IsTruncated would pass for the last one. */
     CF_ENSURE(page->truncated || page->next_token.len == 0, e, CF_ERR_PROTOCOL,
               "the page has a token and does not say that it is truncated");
@@ -97,8 +101,11 @@ static cf_err page_get(s3_client *c, listing *l, cf_error *e)
     const s3_list_opts *o = l->opts;
     const char *token = NULL;
     char max_keys[16];
-    s3_call call = {
-        .operation = "ListObjectsV2", .method = "GET", .answer_max = S3_XML_BODY_MAX, .check = list_check, .impl = l};
+    s3_call call = {.operation = "ListObjectsV2",
+                    .method = "GET",
+                    .answer_max = S3_XML_BODY_MAX,
+                    .check = list_check,
+                    .impl = l};
 
     (void)snprintf(max_keys, sizeof(max_keys), "%u",
                    o->page_keys_max == 0 ? (unsigned)PAGE_KEYS_MAX : o->page_keys_max);
@@ -136,7 +143,8 @@ cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn fn, void *impl
     listing l = {.opts = opts == NULL ? &all : opts, .fn = fn, .fn_impl = impl};
 
     CF_ENSURE(l.opts->page_keys_max <= PAGE_KEYS_MAX, e, CF_ERR_USAGE,
-              "%u keys a page are asked for, 1 to %d are allowed", l.opts->page_keys_max, PAGE_KEYS_MAX);
+              "%u keys a page are asked for, 1 to %d are allowed", l.opts->page_keys_max,
+              PAGE_KEYS_MAX);
     cf_buf_init(&l.token, S3_XML_TOKEN_LEN_MAX + 1);
     cf_buf_init(&l.last, 2 * S3_KEY_LEN_MAX);
     CF_TRY(cf_buf_append(&l.last, start_after(&l), e));

@@ -26,8 +26,11 @@ cf_err s3_multipart_create(s3_client *c, s3_multipart *m, cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
-    s3_call call = {
-        .operation = "CreateMultipartUpload", .method = "POST", .key = m->key, .check = create_check, .impl = m};
+    s3_call call = {.operation = "CreateMultipartUpload",
+                    .method = "POST",
+                    .key = m->key,
+                    .check = create_check,
+                    .impl = m};
 
     s3_call_param(&call, "uploads", "");
     s3_call_header(&call, "content-type", m->content_type);
@@ -41,8 +44,8 @@ static cf_err part_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e
     return s3_object_etag(&reply->http, impl, e);
 }
 
-cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint32_t number, cf_slice body, const uint8_t sha256[32],
-                         char ret_etag[S3_ETAG_LEN_MAX + 1], cf_error *e)
+cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint32_t number, cf_slice body,
+                         const uint8_t sha256[32], char ret_etag[S3_ETAG_LEN_MAX + 1], cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
@@ -69,13 +72,14 @@ static cf_err complete_check(void *impl, s3_call *call, s3_reply *reply, cf_erro
 
     (void)call;
     CF_TRY(s3_xml_parse_complete(cf_buf_slice(&reply->body), result->etag, &failed, &error, e));
-    CF_ENSURE(!failed, e, CF_ERR_PROTOCOL, "the server answered 200 and %s", error.code); /* judged before: cannot be */
+    CF_ENSURE(!failed, e, CF_ERR_PROTOCOL, "the server answered 200 and %s",
+              error.code); /* judged before: cannot be */
     return CF_OK;
 }
 
 /* The answer is bad or missing: what stands at the key? */
-static cf_err complete_settle(s3_client *c, const s3_settle *settle, s3_put_result *ret, bool *ret_unknown,
-                              cf_error *failure)
+static cf_err complete_settle(s3_client *c, const s3_settle *settle, s3_put_result *ret,
+                              bool *ret_unknown, cf_error *failure)
 {
     const cf_error before = *failure;
     const cf_err err = s3_put_settle(c, settle, ret, failure);
@@ -88,8 +92,9 @@ static cf_err complete_settle(s3_client *c, const s3_settle *settle, s3_put_resu
     return err;
 }
 
-cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_part *parts, size_t part_total,
-                             uint64_t size_bytes, s3_put_result *ret, bool *ret_unknown, cf_error *e)
+cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_part *parts,
+                             size_t part_total, uint64_t size_bytes, s3_put_result *ret,
+                             bool *ret_unknown, cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
@@ -113,7 +118,8 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
         s3_call_header(&call, "if-none-match", "*");
     cf_err err = s3_call_run(c, &call, &reply, &failure);
     const int status = reply.http.status;
-    /* Ceph 16 leaves the ETag empty; a second try finds no upload any more; 409 may hide another's object. */
+    /* Ceph 16 leaves the ETag empty; a second try finds no upload any more; 409 may hide another's
+     * object. */
     const bool settles = status == 412 || status == 404 || status == 409 || reply.maybe_done;
     if (err == CF_OK ? ret->etag[0] == '\0' : settles) {
         const s3_settle settle = {.key = m->key,
@@ -130,13 +136,16 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
     return err;
 }
 
-cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, bool last_words, bool *ret_gone,
-                          cf_error *e)
+cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, bool last_words,
+                          bool *ret_gone, cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
     cf_error failure = {0};
-    s3_call call = {.operation = "AbortMultipartUpload", .method = "DELETE", .key = key, .last_words = last_words};
+    s3_call call = {.operation = "AbortMultipartUpload",
+                    .method = "DELETE",
+                    .key = key,
+                    .last_words = last_words};
 
     s3_call_param(&call, "uploadId", upload_id);
     const cf_err err = s3_call_run(c, &call, &reply, &failure);

@@ -13,8 +13,8 @@ cf_err s3_object_etag(const s3_http_answer *a, char ret[S3_ETAG_LEN_MAX + 1], cf
     const cf_slice etag = s3_http_answer_get(a, "etag");
 
     CF_ENSURE(etag.len > 0, e, CF_ERR_PROTOCOL, "the answer has no ETag");
-    CF_ENSURE(etag.len <= S3_ETAG_LEN_MAX, e, CF_ERR_PROTOCOL, "the answer's ETag has %zu bytes, %u are allowed",
-              etag.len, S3_ETAG_LEN_MAX);
+    CF_ENSURE(etag.len <= S3_ETAG_LEN_MAX, e, CF_ERR_PROTOCOL,
+              "the answer's ETag has %zu bytes, %u are allowed", etag.len, S3_ETAG_LEN_MAX);
     memcpy(ret, etag.ptr, etag.len);
     ret[etag.len] = '\0';
     return CF_OK;
@@ -25,7 +25,8 @@ cf_err s3_object_length(const s3_http_answer *a, uint64_t *ret, cf_error *e)
     const cf_slice text = s3_http_answer_get(a, "content-length");
 
     CF_ENSURE(text.ptr != NULL, e, CF_ERR_PROTOCOL, "the answer has no Content-Length");
-    CF_ENSURE(cf_u64_parse(text, ret), e, CF_ERR_PROTOCOL, "the answer's Content-Length is '%.*s'", CF_SLICE_FMT(text));
+    CF_ENSURE(cf_u64_parse(text, ret), e, CF_ERR_PROTOCOL, "the answer's Content-Length is '%.*s'",
+              CF_SLICE_FMT(text));
     return CF_OK;
 }
 
@@ -65,7 +66,8 @@ bool s3_content_range_parse(cf_slice text, s3_content_range *ret)
     if (!cf_slice_starts_with(text, cf_slice_str("bytes ")))
         return false;
     cf_slice rest = cf_slice_of(text.ptr + 6, text.len - 6);
-    if (!number_until(&rest, '-', &r.first) || !number_until(&rest, '/', &r.last) || !cf_u64_parse(rest, &r.total))
+    if (!number_until(&rest, '-', &r.first) || !number_until(&rest, '/', &r.last) ||
+        !cf_u64_parse(rest, &r.total))
         return false;
     if (r.first > r.last || r.last >= r.total)
         return false;
@@ -89,7 +91,8 @@ cf_err s3_head(s3_client *c, const char *key, s3_object *ret, cf_error *e)
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
     s3_object o = {0};
-    s3_call call = {.operation = "HeadObject", .method = "HEAD", .key = key, .check = head_check, .impl = &o};
+    s3_call call = {
+        .operation = "HeadObject", .method = "HEAD", .key = key, .check = head_check, .impl = &o};
 
     CF_TRY(s3_call_run(c, &call, &reply, e));
     if (ret != NULL)
@@ -97,8 +100,8 @@ cf_err s3_head(s3_client *c, const char *key, s3_object *ret, cf_error *e)
     return CF_OK;
 }
 
-cf_err s3_object_standing(s3_client *c, const char *key, const char *id, s3_standing *ret_standing, s3_object *ret,
-                          cf_error *e)
+cf_err s3_object_standing(s3_client *c, const char *key, const char *id, s3_standing *ret_standing,
+                          s3_object *ret, cf_error *e)
 {
     const cf_err err = s3_head(c, key, ret, e);
 

@@ -27,9 +27,11 @@ static cf_err pass(cf_err err, const cf_error *failure, cf_error *e)
     return err;
 }
 
-cf_err s3_provider_open(const s3_client_opts *opts, s3_provider **ret, s3_settings *ret_settings, cf_error *e)
+cf_err s3_provider_open(const s3_client_opts *opts, s3_provider **ret, s3_settings *ret_settings,
+                        cf_error *e)
 {
-    const s3_cred_env env = {.env = opts->env, .env_impl = opts->env_impl, .profile = opts->profile};
+    const s3_cred_env env = {
+        .env = opts->env, .env_impl = opts->env_impl, .profile = opts->profile};
     s3_provider *made = NULL;
     cf_error failure = {0};
 
@@ -63,7 +65,9 @@ static cf_err credentials_dup(s3_credentials *to, const s3_credentials *from, cf
     memcpy(to->access_key, from->access_key, sizeof(to->access_key));
     memcpy(to->source, from->source, sizeof(to->source));
     CF_TRY(cf_secret_dup(&to->secret_key, &from->secret_key, e));
-    return cf_secret_is_set(&from->session_token) ? cf_secret_dup(&to->session_token, &from->session_token, e) : CF_OK;
+    return cf_secret_is_set(&from->session_token)
+               ? cf_secret_dup(&to->session_token, &from->session_token, e)
+               : CF_OK;
 }
 
 cf_err s3_provider_get(s3_provider *p, s3_credentials *ret, cf_error *e)
@@ -84,13 +88,15 @@ cf_err s3_provider_refresh(s3_provider *p, cf_error *e)
     CF_TRY(s3_cred_load(&env, &found, e));
     (void)pthread_mutex_lock(&p->lock);
     const bool same = strcmp(found.access_key, p->keys.access_key) == 0 &&
-                      cf_slice_eq(cf_secret_reveal(&found.session_token), cf_secret_reveal(&p->keys.session_token));
+                      cf_slice_eq(cf_secret_reveal(&found.session_token),
+                                  cf_secret_reveal(&p->keys.session_token));
     if (!same) {
         const s3_credentials old = p->keys;
         p->keys = found;
         found = old; /* wiped at the end */
     }
     (void)pthread_mutex_unlock(&p->lock);
-    CF_ENSURE(!same, e, CF_ERR_AUTH, "the session token of %s has expired, and no other is there", found.source);
+    CF_ENSURE(!same, e, CF_ERR_AUTH, "the session token of %s has expired, and no other is there",
+              found.source);
     return CF_OK;
 }

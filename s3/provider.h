@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Provider: the keys a client signs with, found once, given to any thread, and looked for again when the server says
- * that they have expired (somebody may have renewed the file meanwhile).
+ * Provider: the keys a client signs with, found once, given to any thread, and looked for again
+ * when the server says that they have expired (somebody may have renewed the file meanwhile).
  */
 #ifndef S3_PROVIDER_H
 #define S3_PROVIDER_H
@@ -13,14 +13,15 @@ typedef struct s3_provider s3_provider;
 
 /* opts with env filled. Also the region, endpoint and CA bundle that environment and profile name.
  * Errors as s3_cred_load() and s3_settings_load(). */
-CF_NODISCARD cf_err s3_provider_open(const s3_client_opts *opts, s3_provider **ret, s3_settings *ret_settings,
-                                     cf_error *e);
+CF_NODISCARD cf_err s3_provider_open(const s3_client_opts *opts, s3_provider **ret,
+                                     s3_settings *ret_settings, cf_error *e);
 void s3_provider_free(s3_provider *p); /* NULL is fine */
 
 /* A copy; *ret zeroed before. CF_ERR_NO_MEMORY. Any thread. */
 CF_NODISCARD cf_err s3_provider_get(s3_provider *p, s3_credentials *ret, cf_error *e);
 /* Look again. CF_ERR_AUTH when only the same keys are found, which the server has refused.
- * A client made with an environment function of its own cannot look again (it was borrowed). Any thread. */
+ * A client made with an environment function of its own cannot look again (it was borrowed). Any
+ * thread. */
 CF_NODISCARD cf_err s3_provider_refresh(s3_provider *p, cf_error *e);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * PutObject from memory. A lost answer to a conditional PUT is settled by the id in the object's metadata.
+ * PutObject from memory. A lost answer to a conditional PUT is settled by the id in the object's
+ * metadata.
  */
 #include <stdio.h>
 
@@ -32,7 +33,8 @@ cf_err s3_put_id(s3_client *c, const s3_put_opts *opts, char ret[S3_ID_LEN + 1],
 
 const char *s3_put_content_type(const s3_put_opts *opts)
 {
-    return opts == NULL || opts->content_type == NULL ? "application/octet-stream" : opts->content_type;
+    return opts == NULL || opts->content_type == NULL ? "application/octet-stream"
+                                                      : opts->content_type;
 }
 
 /* Ours does not stand there. */
@@ -43,14 +45,16 @@ static cf_err not_ours(const s3_settle *s, s3_standing standing, cf_error *e)
 
     if (s->create_only && (standing == S3_STANDING_OTHER || (refused && !s->maybe_done)))
         CF_FAIL(e, CF_ERR_EXISTS, "'%s' exists already", s->key);
-    CF_ENSURE(s->failed != CF_OK, e, CF_ERR_CONFLICT, "'%s' was written, but somebody has replaced or deleted it since",
-              s->key);
+    CF_ENSURE(s->failed != CF_OK, e, CF_ERR_CONFLICT,
+              "'%s' was written, but somebody has replaced or deleted it since", s->key);
     if (s->failed == CF_ERR_INTERRUPTED || !s->maybe_done)
         return s->failed;
-    /* Else nothing of ours stands there now, but a request that is still under way somewhere may yet arrive. */
+    /* Else nothing of ours stands there now, but a request that is still under way somewhere may
+     * yet arrive. */
     if (e != NULL)
         first = *e;
-    CF_FAIL(e, CF_ERR_UNKNOWN, "whether '%s' was or will be written is unknown, it does not stand there now: %.1400s",
+    CF_FAIL(e, CF_ERR_UNKNOWN,
+            "whether '%s' was or will be written is unknown, it does not stand there now: %.1400s",
             s->key, first.message);
 }
 
@@ -61,11 +65,12 @@ static cf_err head_failed(const s3_settle *s, const cf_error *head, cf_error *e)
     if (e != NULL)
         first = *e;
     if (s->create_only && s->status == 412 && !s->maybe_done)
-        CF_FAIL(e, CF_ERR_EXISTS, "'%s' exists already (whose it is could not be read: %.800s)", s->key, head->message);
+        CF_FAIL(e, CF_ERR_EXISTS, "'%s' exists already (whose it is could not be read: %.800s)",
+                s->key, head->message);
     if (s->failed == CF_ERR_INTERRUPTED || head->code == CF_ERR_INTERRUPTED)
         CF_FAIL(e, CF_ERR_INTERRUPTED, "interrupted; whether '%s' was written is unknown", s->key);
-    CF_FAIL(e, CF_ERR_UNKNOWN, "whether '%s' was written is unknown: %.800s; then %.600s", s->key, first.message,
-            head->message);
+    CF_FAIL(e, CF_ERR_UNKNOWN, "whether '%s' was written is unknown: %.800s; then %.600s", s->key,
+            first.message, head->message);
 }
 
 cf_err s3_put_settle(s3_client *c, const s3_settle *s, s3_put_result *result, cf_error *e)
@@ -78,14 +83,16 @@ cf_err s3_put_settle(s3_client *c, const s3_settle *s, s3_put_result *result, cf
         return head_failed(s, &head, e);
     if (standing != S3_STANDING_OURS)
         return not_ours(s, standing, e);
-    CF_ENSURE(object.size_bytes == s->size_bytes, e, CF_ERR_DAMAGE, "'%s' has our id but %llu bytes, %llu were sent",
-              s->key, (unsigned long long)object.size_bytes, (unsigned long long)s->size_bytes);
+    CF_ENSURE(object.size_bytes == s->size_bytes, e, CF_ERR_DAMAGE,
+              "'%s' has our id but %llu bytes, %llu were sent", s->key,
+              (unsigned long long)object.size_bytes, (unsigned long long)s->size_bytes);
     memcpy(result->etag, object.etag, sizeof(result->etag));
     result->settled = true;
     return CF_OK;
 }
 
-cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *opts, s3_put_result *ret, cf_error *e)
+cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *opts,
+              s3_put_result *ret, cf_error *e)
 {
     CF_CLEANUP(s3_reply_deinit)
     s3_reply reply = {0};
@@ -100,8 +107,9 @@ cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *o
                     .check = put_check,
                     .impl = &result};
 
-    CF_ENSURE(body.len <= S3_PUT_BYTES_MAX, e, CF_ERR_TOO_LARGE, "'%s' has %zu bytes, one PUT takes %llu", key,
-              body.len, (unsigned long long)S3_PUT_BYTES_MAX);
+    CF_ENSURE(body.len <= S3_PUT_BYTES_MAX, e, CF_ERR_TOO_LARGE,
+              "'%s' has %zu bytes, one PUT takes %llu", key, body.len,
+              (unsigned long long)S3_PUT_BYTES_MAX);
     CF_TRY(s3_put_id(c, opts, id, e));
     CF_TRY(cf_sha256(body, result.sha256, e));
     s3_call_header(&call, "content-type", s3_put_content_type(opts));

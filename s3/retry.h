@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Retry: may this request be tried again, and when. Pure: time, chance and quota come in, a decision goes out.
+ * Retry: may this request be tried again, and when. Pure: time, chance and quota come in, a
+ * decision goes out.
  *
  * Numbers: the AWS SDKs' standard mode, specification 2.1 (our notes s3proto 2.2; vectors
- * retry/standard-retry-cases.json): delay rand(0, min(cap, base * 2^i)), base 50 ms or 1,000 ms when throttled, cap 20
- * s; a bucket of 500 tokens for the whole client, 14 for a retry, 5 for a throttled one, given back by success. Two
- * things are ours, because a backup has time: 8 tries instead of 3, and from the fourth wait on the delay grows by 4
- * instead of 2, so that the waits reach over a server's restart (bounds 50, 100, 200, 800, 3,200, 12,800, 20,000 ms).
+ * retry/standard-retry-cases.json): delay rand(0, min(cap, base * 2^i)), base 50 ms or 1,000 ms
+ * when throttled, cap 20 s; a bucket of 500 tokens for the whole client, 14 for a retry, 5 for a
+ * throttled one, given back by success. Two things are ours, because a backup has time: 8 tries
+ * instead of 3, and from the fourth wait on the delay grows by 4 instead of 2, so that the waits
+ * reach over a server's restart (bounds 50, 100, 200, 800, 3,200, 12,800, 20,000 ms).
  */
 #ifndef S3_RETRY_H
 #define S3_RETRY_H
@@ -20,13 +22,14 @@ typedef struct s3_retry_opts {
     uint32_t base_ms;          /* 0: 50 */
     uint32_t throttle_base_ms; /* 0: 1,000 */
     uint32_t cap_ms;           /* 0: 20,000 */
-    uint32_t steep_from;       /* 0: 3; index of the first wait that is 4 times the one before; UINT32_MAX: never */
+    uint32_t steep_from;       /* 0: 3; index of the first wait that is 4 times the one before;
+                                  UINT32_MAX: never */
     uint64_t deadline_ms;      /* 0: 300,000; no attempt starts later than this after the first */
-    bool retry_after_exact;    /* false; true: 2.0's rule, wait what the server says (up to cap_ms) */
-    uint32_t quota_max;        /* 0: 500 */
-    uint32_t retry_cost;       /* 0: 14 */
-    uint32_t transport_cost;   /* 0: 14; a timeout or a broken connection (2.0 has 10) */
-    uint32_t throttle_cost;    /* 0: 5 */
+    bool retry_after_exact;  /* false; true: 2.0's rule, wait what the server says (up to cap_ms) */
+    uint32_t quota_max;      /* 0: 500 */
+    uint32_t retry_cost;     /* 0: 14 */
+    uint32_t transport_cost; /* 0: 14; a timeout or a broken connection (2.0 has 10) */
+    uint32_t throttle_cost;  /* 0: 5 */
 } s3_retry_opts;
 
 /* Makes the defaults explicit. */
@@ -72,7 +75,8 @@ typedef struct s3_retry_decision {
 /* opts filled. */
 s3_retry_decision s3_retry_decide(const s3_retry_opts *opts, const s3_retry_event *ev);
 
-/* Tokens in the bucket after a success: the last cost comes back, or 1 when there was no retry; never above quota_max.
+/* Tokens in the bucket after a success: the last cost comes back, or 1 when there was no retry;
+ * never above quota_max.
  */
 uint32_t s3_retry_refund(const s3_retry_opts *opts, uint32_t quota, uint32_t last_cost);
 

@@ -29,7 +29,8 @@ void s3_throttle_leave(s3_throttle *t, uint64_t epoch, s3_throttle_result result
         t->limit = t->limit > 1 ? t->limit / 2 : 1;
         t->successes = 0;
         t->epoch++;
-    } else if (result == S3_THROTTLE_GOOD && t->limit < t->limit_max && ++t->successes >= t->limit) {
+    } else if (result == S3_THROTTLE_GOOD && t->limit < t->limit_max &&
+               ++t->successes >= t->limit) {
         t->limit++;
         t->successes = 0;
     }

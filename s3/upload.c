@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Upload: bytes of unknown number to one object. The caller fills part buffers of the client's pool; the pool's threads
- * hash and send them. A full buffer is sent only when another byte comes, so that what fits one part is one PUT.
+ * Upload: bytes of unknown number to one object. The caller fills part buffers of the client's
+ * pool; the pool's threads hash and send them. A full buffer is sent only when another byte comes,
+ * so that what fits one part is one PUT.
  *
- * The size of parts is fixed for an upload (some stores want all but the last equal), so an upload takes at most
- * part_bytes * 10,000: 78 GiB with the default of 8 MiB.
+ * The size of parts is fixed for an upload (some stores want all but the last equal), so an upload
+ * takes at most part_bytes * 10,000: 78 GiB with the default of 8 MiB.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -62,7 +63,8 @@ static void upload_free(s3_upload *u)
 
 CF_DEFINE_FREEP(s3_upload, upload_free)
 
-cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts, s3_upload **ret, cf_error *e)
+cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts, s3_upload **ret,
+                      cf_error *e)
 {
     s3_upload *made = NULL;
 
@@ -113,7 +115,8 @@ static void part_run(s3_job *job)
     if (err == CF_OK)
         err = cf_sha256(body, part.sha256, &failure);
     if (err == CF_OK)
-        err = s3_multipart_send(u->c, &u->multipart, j->number, body, part.sha256, part.etag, &failure);
+        err = s3_multipart_send(u->c, &u->multipart, j->number, body, part.sha256, part.etag,
+                                &failure);
     s3_pool_give(u->c->pool, j->buffer);
     (void)pthread_mutex_lock(&u->lock);
     u->parts[j->number - 1] = part;
@@ -132,14 +135,15 @@ static cf_err parts_reserve(s3_upload *u, cf_error *e)
     cf_err err = CF_OK;
 
     CF_ENSURE(u->part_total < S3_PART_TOTAL_MAX, e, CF_ERR_TOO_LARGE,
-              "upload of '%s': more than %u parts of %llu bytes\nHINT: raise the part size", u->key, S3_PART_TOTAL_MAX,
-              (unsigned long long)u->c->part_bytes);
+              "upload of '%s': more than %u parts of %llu bytes\nHINT: raise the part size", u->key,
+              S3_PART_TOTAL_MAX, (unsigned long long)u->c->part_bytes);
     (void)pthread_mutex_lock(&u->lock);
     if (u->part_total == u->part_cap) {
-        upload_part *grown = cf_realloc(u->parts, (size_t)u->part_cap + PARTS_GROWTH, sizeof(*grown));
+        upload_part *grown =
+            cf_realloc(u->parts, (size_t)u->part_cap + PARTS_GROWTH, sizeof(*grown));
         if (grown == NULL) {
-            err =
-                cf_error_set(e, CF_ERR_NO_MEMORY, __FILE__, __LINE__, "allocate %u parts", u->part_cap + PARTS_GROWTH);
+            err = cf_error_set(e, CF_ERR_NO_MEMORY, __FILE__, __LINE__, "allocate %u parts",
+                               u->part_cap + PARTS_GROWTH);
         } else {
             u->parts = grown;
             u->part_cap += PARTS_GROWTH;
@@ -158,8 +162,11 @@ static cf_err part_submit(s3_upload *u, cf_error *e)
     if (u->multipart.upload_id[0] == '\0')
         CF_TRY(s3_multipart_create(u->c, &u->multipart, e));
     CF_NEW(j, e);
-    *j = (part_job){
-        .job = {.run = part_run}, .u = u, .buffer = u->buffer, .len = u->buffer_len, .number = u->part_total + 1};
+    *j = (part_job){.job = {.run = part_run},
+                    .u = u,
+                    .buffer = u->buffer,
+                    .len = u->buffer_len,
+                    .number = u->part_total + 1};
     (void)pthread_mutex_lock(&u->lock);
     u->in_flight++;
     (void)pthread_mutex_unlock(&u->lock);
@@ -195,7 +202,8 @@ static cf_err write_some(s3_upload *u, cf_slice bytes, size_t *ret_len, cf_error
     return CF_OK;
 }
 
-/* An upload that once failed stays failed: finish() must not make an object of the bytes that got through. */
+/* An upload that once failed stays failed: finish() must not make an object of the bytes that got
+ * through. */
 static void failure_keep(s3_upload *u, cf_err err, const cf_error *failure)
 {
     (void)pthread_mutex_lock(&u->lock);
@@ -247,12 +255,15 @@ static cf_err complete(s3_upload *u, s3_put_result *ret, bool *ret_unknown, cf_e
         CF_TRY(cf_hash_update(&composite, cf_slice_of(u->parts[i].sha256, CF_SHA256_LEN), e));
     }
     CF_TRY(cf_hash_final(&composite, ret->sha256, e));
-    return s3_multipart_complete(u->c, &u->multipart, list, u->part_total, u->size_bytes, ret, ret_unknown, e);
+    return s3_multipart_complete(u->c, &u->multipart, list, u->part_total, u->size_bytes, ret,
+                                 ret_unknown, e);
 }
 
-/* The upload failed with a story in *e: withdraw it at the server. unknown: Complete may have been carried out. If the
- * upload is still there it was not; if it is gone although we did not end it, HEAD has the last word. */
-static cf_err withdraw(s3_upload *u, cf_err failed, bool unknown, s3_put_result *result, cf_error *e)
+/* The upload failed with a story in *e: withdraw it at the server. unknown: Complete may have been
+ * carried out. If the upload is still there it was not; if it is gone although we did not end it,
+ * HEAD has the last word. */
+static cf_err withdraw(s3_upload *u, cf_err failed, bool unknown, s3_put_result *result,
+                       cf_error *e)
 {
     const cf_world *w = u->c->world;
     const bool last_words = w->stopping(w->impl);
@@ -261,11 +272,12 @@ static cf_err withdraw(s3_upload *u, cf_err failed, bool unknown, s3_put_result 
 
     if (u->multipart.upload_id[0] == '\0')
         return failed;
-    const cf_err aborted = s3_multipart_abort(u->c, u->key, u->multipart.upload_id, last_words, &gone, &aborting);
+    const cf_err aborted =
+        s3_multipart_abort(u->c, u->key, u->multipart.upload_id, last_words, &gone, &aborting);
     if (aborted != CF_OK) {
         const size_t len = strlen(e->message);
-        (void)snprintf(e->message + len, sizeof(e->message) - len, "\nand its parts may still be there: %.300s",
-                       aborting.message);
+        (void)snprintf(e->message + len, sizeof(e->message) - len,
+                       "\nand its parts may still be there: %.300s", aborting.message);
         if (unknown)
             e->code = CF_ERR_UNKNOWN;
         return unknown ? CF_ERR_UNKNOWN : failed;
@@ -329,7 +341,8 @@ void s3_upload_abort(s3_upload *upload)
     s3_upload *u = upload;
     (void)pthread_mutex_lock(&u->lock);
     if (u->failure.code == CF_OK)
-        (void)cf_error_set(&u->failure, CF_ERR_INTERRUPTED, __FILE__, __LINE__, "upload of '%s' was given up", u->key);
+        (void)cf_error_set(&u->failure, CF_ERR_INTERRUPTED, __FILE__, __LINE__,
+                           "upload of '%s' was given up", u->key);
     (void)pthread_mutex_unlock(&u->lock);
     parts_wait(u);
     /* A void function: what goes wrong here leaves parts behind, which s3_uploads_list() finds. */

@@ -13,14 +13,15 @@
 
 static bool uri_unreserved(uint8_t c)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-           c == '_' || c == '~';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 cf_err s3_uri_encode(cf_slice s, bool keep_slash, cf_buf *ret, cf_error *e)
 {
     static const char digits[] = "0123456789ABCDEF";
-    CF_ENSURE(s.len <= SIZE_MAX / 3, e, CF_ERR_TOO_LARGE, "%zu bytes are too many to encode", s.len);
+    CF_ENSURE(s.len <= SIZE_MAX / 3, e, CF_ERR_TOO_LARGE, "%zu bytes are too many to encode",
+              s.len);
     size_t need = 0;
     for (size_t i = 0; i < s.len; i++)
         need += uri_unreserved(s.ptr[i]) || (keep_slash && s.ptr[i] == '/') ? 1 : 3;
@@ -44,8 +45,9 @@ cf_err s3_uri_decode(cf_slice s, bool plus_is_space, cf_buf *ret, cf_error *e)
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.ptr[i];
         if (c == '%') {
-            CF_ENSURE(s.len - i >= 3 && cf_hex_parse(cf_slice_of(s.ptr + i + 1, 2), &c, 1), e, CF_ERR_PARSE,
-                      "a percent sign at byte %zu has no two hex digits behind it", i);
+            CF_ENSURE(s.len - i >= 3 && cf_hex_parse(cf_slice_of(s.ptr + i + 1, 2), &c, 1), e,
+                      CF_ERR_PARSE, "a percent sign at byte %zu has no two hex digits behind it",
+                      i);
             i += 2;
         } else if (c == '+' && plus_is_space) {
             c = ' ';
@@ -65,8 +67,11 @@ static int query_compare(const void *a, const void *b, void *text)
     const query_part *const x = a;
     const query_part *const y = b;
     const uint8_t *const base = text;
-    const int by_name = cf_slice_cmp(cf_slice_of(base + x->at, x->name_len), cf_slice_of(base + y->at, y->name_len));
-    return by_name != 0 ? by_name : cf_slice_cmp(cf_slice_of(base + x->at, x->len), cf_slice_of(base + y->at, y->len));
+    const int by_name = cf_slice_cmp(cf_slice_of(base + x->at, x->name_len),
+                                     cf_slice_of(base + y->at, y->name_len));
+    return by_name != 0
+               ? by_name
+               : cf_slice_cmp(cf_slice_of(base + x->at, x->len), cf_slice_of(base + y->at, y->len));
 }
 
 cf_err s3_uri_render_query(const s3_pair *pairs, size_t total, cf_buf *ret, cf_error *e)

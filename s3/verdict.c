@@ -29,7 +29,8 @@ static void headers_note(const s3_http_answer *a, s3_verdict *v)
     if (!cf_time_parse_http(date, &v->server_utc_ms))
         v->server_utc_ms = 0;
     v->has_retry_after = cf_u64_parse(retry_after, &v->retry_after_ms);
-    v->is_html = cf_slice_starts_with(s3_http_answer_get(a, "content-type"), cf_slice_str("text/html"));
+    v->is_html =
+        cf_slice_starts_with(s3_http_answer_get(a, "content-type"), cf_slice_str("text/html"));
 }
 
 static const s3_retry_class classes[] = {
@@ -41,14 +42,16 @@ static const s3_retry_class classes[] = {
 };
 
 /* The region the answer names, when it is one we did not sign for. */
-static void region_judge(const s3_verdict_opts *o, const s3_http_answer *a, const s3_xml_error *x, s3_verdict *v)
+static void region_judge(const s3_verdict_opts *o, const s3_http_answer *a, const s3_xml_error *x,
+                         s3_verdict *v)
 {
     cf_slice region = s3_http_answer_get(a, "x-amz-bucket-region");
 
     if (region.len == 0)
         region = cf_slice_str(x->region);
     v->class_ = S3_RETRY_FATAL;
-    if (!s3_region_valid(region) || cf_slice_eq(region, cf_slice_str(o->region)) || o->is_create_bucket)
+    if (!s3_region_valid(region) || cf_slice_eq(region, cf_slice_str(o->region)) ||
+        o->is_create_bucket)
         return;
     copy_slice(v->region, sizeof(v->region), region);
     v->class_ = S3_RETRY_REGION;
@@ -73,7 +76,8 @@ static bool is_redirect(int status)
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-static void failed_judge(const s3_verdict_opts *o, const s3_http_answer *a, const s3_xml_error *x, s3_verdict *v)
+static void failed_judge(const s3_verdict_opts *o, const s3_http_answer *a, const s3_xml_error *x,
+                         s3_verdict *v)
 {
     const s3_code code = s3_code_classify(cf_slice_str(v->s3_code), v->status);
     const bool bare = v->s3_code[0] == '\0';
@@ -90,7 +94,8 @@ static void failed_judge(const s3_verdict_opts *o, const s3_http_answer *a, cons
     }
     if (code.code_class == S3_CODE_CONFLICT && o->conflict_is_final)
         v->class_ = S3_RETRY_FATAL;
-    if (code.code_class == S3_CODE_REGION || is_redirect(v->status) || (o->is_head && v->status == 400))
+    if (code.code_class == S3_CODE_REGION || is_redirect(v->status) ||
+        (o->is_head && v->status == 400))
         region_judge(o, a, x, v);
     else if (code.code_class == S3_CODE_SKEW || code.code_class == S3_CODE_SKEW_MAYBE)
         skew_judge(o, code.code_class == S3_CODE_SKEW_MAYBE, v);
@@ -98,14 +103,16 @@ static void failed_judge(const s3_verdict_opts *o, const s3_http_answer *a, cons
         skew_judge(o, /* maybe= */ true, v);
 }
 
-void s3_verdict_of_answer(const s3_verdict_opts *o, const s3_http_answer *a, cf_slice body, s3_verdict *ret)
+void s3_verdict_of_answer(const s3_verdict_opts *o, const s3_http_answer *a, cf_slice body,
+                          s3_verdict *ret)
 {
     s3_xml_error x = {0};
     s3_verdict v = {.end = S3_HTTP_END_ANSWER, .status = a->status};
     const bool good = a->status >= 200 && a->status < 300;
 
     headers_note(a, &v);
-    const bool has_error = (!good || o->error_in_200) && body.len > 0 && s3_xml_parse_error(body, &x, NULL) == CF_OK;
+    const bool has_error =
+        (!good || o->error_in_200) && body.len > 0 && s3_xml_parse_error(body, &x, NULL) == CF_OK;
     if (good && !has_error) {
         *ret = v; /* CF_OK */
         return;

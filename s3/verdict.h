@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Verdict: what one attempt's end means. Pure: status, headers, body and the transport's end in; error code, class of
- * retry and corrections out.
+ * Verdict: what one attempt's end means. Pure: status, headers, body and the transport's end in;
+ * error code, class of retry and corrections out.
  */
 #ifndef S3_VERDICT_H
 #define S3_VERDICT_H
@@ -11,7 +11,11 @@
 #include "s3/http.h"
 #include "s3/retry.h"
 
-enum { S3_SERVER_TEXT_SIZE = 400, S3_REQUEST_ID_SIZE = 64, S3_SKEW_MIN_MS = 4 * 60 * 1000 /* smithy-kotlin */ };
+enum {
+    S3_SERVER_TEXT_SIZE = 400,
+    S3_REQUEST_ID_SIZE = 64,
+    S3_SKEW_MIN_MS = 4 * 60 * 1000 /* smithy-kotlin */
+};
 
 /* What the attempt was, as far as judging needs it. */
 typedef struct s3_verdict_opts {
@@ -41,7 +45,8 @@ typedef struct s3_verdict {
 } s3_verdict;
 
 /* A whole answer (a->end is S3_HTTP_END_ANSWER); body: its bytes, maybe cut. */
-void s3_verdict_of_answer(const s3_verdict_opts *o, const s3_http_answer *a, cf_slice body, s3_verdict *ret);
+void s3_verdict_of_answer(const s3_verdict_opts *o, const s3_http_answer *a, cf_slice body,
+                          s3_verdict *ret);
 /* No whole answer; err is what the transport returned. */
 void s3_verdict_of_failure(const s3_http_answer *a, cf_err err, s3_verdict *ret);
 

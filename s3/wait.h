@@ -7,7 +7,8 @@
 
 #include <time.h>
 
-/* 200 ms from now, for pthread_cond_timedwait(). Not the world's clock: it is the operating system that waits. */
+/* 200 ms from now, for pthread_cond_timedwait(). Not the world's clock: it is the operating system
+ * that waits. */
 struct timespec s3_wait_slice(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Answers of S3, read. Each parser is a table of paths and a function that puts the text of one away.
+ * Answers of S3, read. Each parser is a table of paths and a function that puts the text of one
+ * away.
  */
 #include "s3/xml.h"
 
@@ -17,21 +18,23 @@
 static bool path_is(const char *path, const char *parent, const char *field)
 {
     const size_t len = strlen(parent);
-    return strncmp(path, parent, len) == 0 && path[len] == '/' && strcmp(path + len + 1, field) == 0;
+    return strncmp(path, parent, len) == 0 && path[len] == '/' &&
+           strcmp(path + len + 1, field) == 0;
 }
 
 static cf_err root_check(s3_xml_event event, const char *path, const char *root, cf_error *e)
 {
     if (event == S3_XML_OPEN && strchr(path, '/') == NULL)
-        CF_ENSURE(strcmp(path, root) == 0, e, CF_ERR_PROTOCOL, "the XML's root is '%.64s', not '%s'", path, root);
+        CF_ENSURE(strcmp(path, root) == 0, e, CF_ERR_PROTOCOL,
+                  "the XML's root is '%.64s', not '%s'", path, root);
     return CF_OK;
 }
 
 static cf_err parse_bool(cf_slice text, const char *field, bool *ret, cf_error *e)
 {
     const bool yes = cf_slice_eq(text, cf_slice_str("true"));
-    CF_ENSURE(yes || cf_slice_eq(text, cf_slice_str("false")), e, CF_ERR_PROTOCOL, "%s is neither true nor false",
-              field);
+    CF_ENSURE(yes || cf_slice_eq(text, cf_slice_str("false")), e, CF_ERR_PROTOCOL,
+              "%s is neither true nor false", field);
     *ret = yes;
     return CF_OK;
 }
@@ -42,8 +45,8 @@ static cf_err parse_time(cf_slice text, const char *field, int64_t *ret, cf_erro
     return CF_OK;
 }
 
-/* Copy into the text of a result. It never moves: all of the body is reserved beforehand, and neither entities nor
- * percent signs decode to more than they were. */
+/* Copy into the text of a result. It never moves: all of the body is reserved beforehand, and
+ * neither entities nor percent signs decode to more than they were. */
 static cf_slice keep(cf_buf *text, cf_slice s)
 {
     CF_CHECK(s.len <= text->cap - text->len);
@@ -56,8 +59,8 @@ static cf_slice keep(cf_buf *text, cf_slice s)
 
 static cf_err keep_init(cf_buf *text, cf_slice body, cf_error *e)
 {
-    CF_ENSURE(body.len <= S3_XML_BODY_MAX, e, CF_ERR_PROTOCOL, "the XML has %zu bytes, %u are allowed", body.len,
-              S3_XML_BODY_MAX);
+    CF_ENSURE(body.len <= S3_XML_BODY_MAX, e, CF_ERR_PROTOCOL,
+              "the XML has %zu bytes, %u are allowed", body.len, S3_XML_BODY_MAX);
     cf_buf_init(text, body.len + 1);
     return cf_buf_reserve(text, body.len + 1, e);
 }
@@ -65,8 +68,8 @@ static cf_err keep_init(cf_buf *text, cf_slice body, cf_error *e)
 /* Another element behind total ones; cap follows from total: powers of two. */
 static cf_err rows_grow(void **rows, size_t total, size_t size, cf_error *e)
 {
-    CF_ENSURE(total < S3_XML_ENTRY_TOTAL_MAX, e, CF_ERR_PROTOCOL, "the answer has more than the %d entries allowed",
-              S3_XML_ENTRY_TOTAL_MAX);
+    CF_ENSURE(total < S3_XML_ENTRY_TOTAL_MAX, e, CF_ERR_PROTOCOL,
+              "the answer has more than the %d entries allowed", S3_XML_ENTRY_TOTAL_MAX);
     if (total != 0 && (total < 16 || (total & (total - 1)) != 0))
         return CF_OK;
     const size_t cap = total == 0 ? 16 : total * 2;
@@ -97,8 +100,8 @@ static cf_err key_decode(cf_buf *text, cf_slice *s, bool plus_is_space, cf_error
 static cf_err key_check(cf_slice key, cf_error *e)
 {
     CF_ENSURE(key.len > 0, e, CF_ERR_PROTOCOL, "a key is empty");
-    CF_ENSURE(key.len <= S3_KEY_LEN_MAX, e, CF_ERR_PROTOCOL, "a key has %zu bytes, %u are allowed", key.len,
-              S3_KEY_LEN_MAX);
+    CF_ENSURE(key.len <= S3_KEY_LEN_MAX, e, CF_ERR_PROTOCOL, "a key has %zu bytes, %u are allowed",
+              key.len, S3_KEY_LEN_MAX);
     CF_ENSURE(memchr(key.ptr, '\0', key.len) == NULL, e, CF_ERR_PROTOCOL, "a key has a NUL in it");
     CF_ENSURE(cf_utf8_valid(key), e, CF_ERR_PROTOCOL, "a key is not UTF-8");
     return CF_OK;
@@ -117,8 +120,8 @@ static void copy_shown(char *ret, size_t size, cf_slice s)
     for (size_t i = 0; i < len; i++) {
         const uint8_t c = s.ptr[i];
         /* U+0080..U+009F are controls too: "\xC2\x9B" begins an escape sequence. */
-        const bool c1 =
-            (c == 0xC2 && i + 1 < len && s.ptr[i + 1] < 0xA0) || (c < 0xA0 && i > 0 && s.ptr[i - 1] == 0xC2);
+        const bool c1 = (c == 0xC2 && i + 1 < len && s.ptr[i + 1] < 0xA0) ||
+                        (c < 0xA0 && i > 0 && s.ptr[i - 1] == 0xC2);
         const bool shown = c >= 0x20 && c != 0x7F && (c < 0x80 || (utf8 && !c1));
         ret[i] = shown ? (char)c : c == '\n' || c == '\t' ? ' ' : '?';
     }
@@ -132,9 +135,9 @@ typedef struct error_row {
     size_t offset, size; /* where in s3_xml_error */
 } error_row;
 
-#define ERROR_ROW(field, member)                                                                                       \
-    {                                                                                                                  \
-        field, offsetof(s3_xml_error, member), sizeof(((s3_xml_error *)NULL)->member)                                  \
+#define ERROR_ROW(field, member)                                                                   \
+    {                                                                                              \
+        field, offsetof(s3_xml_error, member), sizeof(((s3_xml_error *)NULL)->member)              \
     }
 static const error_row error_rows[] = {
     ERROR_ROW("Code", code),
@@ -157,7 +160,8 @@ static void error_field(s3_xml_error *error, const char *parent, const char *pat
         error->server_utc_ms = time_ms;
 }
 
-static cf_err error_walk(void *impl, s3_xml_event event, const char *path, cf_slice text, cf_error *e)
+static cf_err error_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                         cf_error *e)
 {
     /* STS wraps it: <ErrorResponse><Error>. Anything else is no S3 error. */
     const bool wrapped = strncmp(path, "ErrorResponse", strlen("ErrorResponse")) == 0;
@@ -214,7 +218,8 @@ static cf_err list_close(list_state *s, const char *path, cf_error *e)
 {
     if (strcmp(path, "ListBucketResult/Contents") == 0) {
         CF_ENSURE(s->has_size, e, CF_ERR_PROTOCOL, "an object in the list has no size");
-        CF_ENSURE(s->page.entries[s->page.entry_total - 1].key.len > 0, e, CF_ERR_PROTOCOL, "a key is empty");
+        CF_ENSURE(s->page.entries[s->page.entry_total - 1].key.len > 0, e, CF_ERR_PROTOCOL,
+                  "a key is empty");
     }
     return CF_OK;
 }
@@ -226,13 +231,14 @@ static cf_err list_object_field(list_state *s, const char *path, cf_slice text, 
     if (path_is(path, parent, "Key")) {
         entry->key = keep(&s->page.text, text);
     } else if (path_is(path, parent, "Size")) {
-        CF_ENSURE(cf_u64_parse(text, &entry->size_bytes), e, CF_ERR_PROTOCOL, "the size of an object is no number");
+        CF_ENSURE(cf_u64_parse(text, &entry->size_bytes), e, CF_ERR_PROTOCOL,
+                  "the size of an object is no number");
         s->has_size = true;
     } else if (path_is(path, parent, "LastModified")) {
         CF_TRY(parse_time(text, "LastModified", &entry->modified_utc_ms, e));
     } else if (path_is(path, parent, "ETag")) {
-        CF_ENSURE(text.len <= S3_ETAG_LEN_MAX, e, CF_ERR_PROTOCOL, "an ETag has %zu bytes, %u are allowed", text.len,
-                  S3_ETAG_LEN_MAX);
+        CF_ENSURE(text.len <= S3_ETAG_LEN_MAX, e, CF_ERR_PROTOCOL,
+                  "an ETag has %zu bytes, %u are allowed", text.len, S3_ETAG_LEN_MAX);
         entry->etag = keep(&s->page.text, text);
     }
     return CF_OK;
@@ -247,8 +253,8 @@ static cf_err list_leaf(list_state *s, const char *path, cf_slice text, cf_error
     if (path_is(path, root, "EncodingType"))
         s->url_encoded = cf_slice_eq(text, cf_slice_str("url"));
     if (path_is(path, root, "NextContinuationToken")) {
-        CF_ENSURE(text.len <= S3_XML_TOKEN_LEN_MAX, e, CF_ERR_PROTOCOL, "a token has %zu bytes, %d are allowed",
-                  text.len, S3_XML_TOKEN_LEN_MAX);
+        CF_ENSURE(text.len <= S3_XML_TOKEN_LEN_MAX, e, CF_ERR_PROTOCOL,
+                  "a token has %zu bytes, %d are allowed", text.len, S3_XML_TOKEN_LEN_MAX);
         s->page.next_token = keep(&s->page.text, text);
     }
     if (path_is(path, prefixes, "Prefix"))
@@ -256,11 +262,13 @@ static cf_err list_leaf(list_state *s, const char *path, cf_slice text, cf_error
     /* An element without children under the root is no entry's field. */
     if (strncmp(path, "ListBucketResult/Contents/", strlen("ListBucketResult/Contents/")) == 0)
         return list_object_field(s, path, text, e);
-    CF_ENSURE(!path_is(path, root, "Contents"), e, CF_ERR_PROTOCOL, "an object in the list has no key");
+    CF_ENSURE(!path_is(path, root, "Contents"), e, CF_ERR_PROTOCOL,
+              "an object in the list has no key");
     return CF_OK;
 }
 
-static cf_err list_walk(void *impl, s3_xml_event event, const char *path, cf_slice text, cf_error *e)
+static cf_err list_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                        cf_error *e)
 {
     CF_TRY(root_check(event, path, "ListBucketResult", e));
     switch (event) {
@@ -312,19 +320,20 @@ typedef struct text_state {
     bool found;
 } text_state;
 
-static cf_err text_walk(void *impl, s3_xml_event event, const char *path, cf_slice text, cf_error *e)
+static cf_err text_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                        cf_error *e)
 {
     text_state *const s = impl;
     CF_TRY(root_check(event, path, s->root, e));
     if (event != S3_XML_LEAF || !path_is(path, s->root, s->field))
         return CF_OK;
     CF_ENSURE(text.len > 0, e, CF_ERR_PROTOCOL, "%s is empty", s->field);
-    CF_ENSURE(text.len < s->size, e, CF_ERR_PROTOCOL, "%s has %zu bytes, %zu are allowed", s->field, text.len,
-              s->size - 1);
+    CF_ENSURE(text.len < s->size, e, CF_ERR_PROTOCOL, "%s has %zu bytes, %zu are allowed", s->field,
+              text.len, s->size - 1);
     /* Both go back in a header or a query: what could break a line has no place in them. */
     for (size_t i = 0; i < text.len; i++)
-        CF_ENSURE(text.ptr[i] >= 0x20 && text.ptr[i] != 0x7F, e, CF_ERR_PROTOCOL, "%s has a control character",
-                  s->field);
+        CF_ENSURE(text.ptr[i] >= 0x20 && text.ptr[i] != 0x7F, e, CF_ERR_PROTOCOL,
+                  "%s has a control character", s->field);
     memcpy(s->ret, text.ptr, text.len);
     s->ret[text.len] = '\0';
     s->found = true;
@@ -332,7 +341,8 @@ static cf_err text_walk(void *impl, s3_xml_event event, const char *path, cf_sli
 }
 
 /* The text of root/field, into ret of size bytes. */
-static cf_err parse_text(cf_slice body, const char *root, const char *field, char *ret, size_t size, cf_error *e)
+static cf_err parse_text(cf_slice body, const char *root, const char *field, char *ret, size_t size,
+                         cf_error *e)
 {
     text_state s = {.root = root, .field = field, .ret = ret, .size = size};
     CF_TRY(s3_xml_walk(body, text_walk, &s, e));
@@ -340,7 +350,8 @@ static cf_err parse_text(cf_slice body, const char *root, const char *field, cha
     return CF_OK;
 }
 
-cf_err s3_xml_parse_initiate(cf_slice body, char ret_upload_id[S3_UPLOAD_ID_LEN_MAX + 1], cf_error *e)
+cf_err s3_xml_parse_initiate(cf_slice body, char ret_upload_id[S3_UPLOAD_ID_LEN_MAX + 1],
+                             cf_error *e)
 {
     char id[S3_UPLOAD_ID_LEN_MAX + 1];
     CF_TRY(parse_text(body, "InitiateMultipartUploadResult", "UploadId", id, sizeof(id), e));
@@ -396,7 +407,8 @@ static cf_err uploads_entry_field(s3_xml_uploads *u, const char *path, cf_slice 
     return CF_OK;
 }
 
-static cf_err uploads_walk(void *impl, s3_xml_event event, const char *path, cf_slice text, cf_error *e)
+static cf_err uploads_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                           cf_error *e)
 {
     static const char root[] = "ListMultipartUploadsResult";
     static const char upload[] = "ListMultipartUploadsResult/Upload/";
@@ -419,7 +431,8 @@ static cf_err uploads_walk(void *impl, s3_xml_event event, const char *path, cf_
         u->next_key_marker = keep(&u->text, text);
     if (path_is(path, root, "NextUploadIdMarker"))
         u->next_upload_id_marker = keep(&u->text, text);
-    return strncmp(path, upload, strlen(upload)) == 0 ? uploads_entry_field(u, path, text, e) : CF_OK;
+    return strncmp(path, upload, strlen(upload)) == 0 ? uploads_entry_field(u, path, text, e)
+                                                      : CF_OK;
 }
 
 static cf_err uploads_finish(uploads_state *s, cf_error *e)
@@ -434,8 +447,8 @@ static cf_err uploads_finish(uploads_state *s, cf_error *e)
         CF_TRY(key_check(u->entries[i].key, e));
         const cf_slice id = u->entries[i].upload_id;
         CF_ENSURE(id.len > 0, e, CF_ERR_PROTOCOL, "an upload has no id");
-        CF_ENSURE(id.len <= S3_UPLOAD_ID_LEN_MAX, e, CF_ERR_PROTOCOL, "an upload id has %zu bytes, %u are allowed",
-                  id.len, S3_UPLOAD_ID_LEN_MAX);
+        CF_ENSURE(id.len <= S3_UPLOAD_ID_LEN_MAX, e, CF_ERR_PROTOCOL,
+                  "an upload id has %zu bytes, %u are allowed", id.len, S3_UPLOAD_ID_LEN_MAX);
     }
     if (s->url_encoded)
         CF_TRY(key_decode(&u->text, &u->next_key_marker, plus_is_space, e));
@@ -466,7 +479,8 @@ void s3_xml_deletions_deinit(s3_xml_deletions *d)
     *d = (s3_xml_deletions){0};
 }
 
-static cf_err deletions_walk(void *impl, s3_xml_event event, const char *path, cf_slice text, cf_error *e)
+static cf_err deletions_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                             cf_error *e)
 {
     static const char root[] = "DeleteResult";
     static const char parent[] = "DeleteResult/Error";

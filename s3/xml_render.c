@@ -37,12 +37,14 @@ static bool is_noncharacter(cf_slice s, size_t i)
 static cf_err escape(const char *text, cf_buf *ret, cf_error *e)
 {
     const cf_slice s = cf_slice_str(text);
-    CF_ENSURE(cf_utf8_valid(s), e, CF_ERR_UNSUPPORTED, "a text that is not UTF-8 cannot be sent as XML");
+    CF_ENSURE(cf_utf8_valid(s), e, CF_ERR_UNSUPPORTED,
+              "a text that is not UTF-8 cannot be sent as XML");
     for (size_t i = 0; i < s.len; i++) {
         const char *const escaped = escape_find(s.ptr[i]);
         CF_ENSURE(escaped != NULL || s.ptr[i] >= 0x20, e, CF_ERR_UNSUPPORTED,
                   "a text with the control character 0x%02x cannot be sent as XML", s.ptr[i]);
-        CF_ENSURE(!is_noncharacter(s, i), e, CF_ERR_UNSUPPORTED, "a text with U+FFFE or U+FFFF cannot be sent as XML");
+        CF_ENSURE(!is_noncharacter(s, i), e, CF_ERR_UNSUPPORTED,
+                  "a text with U+FFFE or U+FFFF cannot be sent as XML");
         if (escaped != NULL)
             CF_TRY(cf_buf_append_str(ret, escaped, e));
         else

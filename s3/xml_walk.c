@@ -53,8 +53,8 @@ static cf_err walk_open(walk *w, const xmlChar *name, cf_error *e)
     const size_t len = strlen((const char *)name);
     CF_ENSURE(++w->element_total <= S3_XML_ELEMENT_TOTAL_MAX, e, CF_ERR_PROTOCOL,
               "the XML has more than the %d elements allowed", S3_XML_ELEMENT_TOTAL_MAX);
-    CF_ENSURE(w->depth < S3_XML_DEPTH_MAX, e, CF_ERR_PROTOCOL, "the XML is deeper than the %d levels allowed",
-              S3_XML_DEPTH_MAX);
+    CF_ENSURE(w->depth < S3_XML_DEPTH_MAX, e, CF_ERR_PROTOCOL,
+              "the XML is deeper than the %d levels allowed", S3_XML_DEPTH_MAX);
     CF_ENSURE(len + 2 <= sizeof(w->path) - w->path_len, e, CF_ERR_PROTOCOL,
               "the XML's element names have more than the %d bytes allowed", S3_XML_PATH_MAX);
     w->name_at[w->depth++] = w->path_len;
@@ -115,21 +115,23 @@ cf_err s3_xml_walk(cf_slice body, s3_xml_walk_fn fn, void *impl, cf_error *e)
 {
     static const char doctype[] = "<!DOCTYPE";
     cf_slice doc = body;
-    while (doc.len > 0 && (doc.ptr[0] == ' ' || doc.ptr[0] == '\n' || doc.ptr[0] == '\r' || doc.ptr[0] == '\t')) {
+    while (doc.len > 0 &&
+           (doc.ptr[0] == ' ' || doc.ptr[0] == '\n' || doc.ptr[0] == '\r' || doc.ptr[0] == '\t')) {
         doc.ptr++;
         doc.len--;
     }
     CF_ENSURE(doc.len > 0, e, CF_ERR_PROTOCOL, "the XML is empty");
-    CF_ENSURE(doc.len <= S3_XML_BODY_MAX, e, CF_ERR_PROTOCOL, "the XML has %zu bytes, %u are allowed", doc.len,
-              S3_XML_BODY_MAX);
+    CF_ENSURE(doc.len <= S3_XML_BODY_MAX, e, CF_ERR_PROTOCOL,
+              "the XML has %zu bytes, %u are allowed", doc.len, S3_XML_BODY_MAX);
     /* Before libxml2 sees it: S3 escapes '<' in every text, so these bytes can be nothing else. */
     CF_ENSURE(memmem(doc.ptr, doc.len, doctype, sizeof(doctype) - 1) == NULL, e, CF_ERR_PROTOCOL,
               "the XML has a DOCTYPE");
 
     int error_line = 0;
     CF_CLEANUP(reader_freep)
-    xmlTextReaderPtr reader = xmlReaderForMemory((const char *)doc.ptr, (int)doc.len, /* URL= */ NULL, "UTF-8",
-                                                 XML_PARSE_NONET | XML_PARSE_NOCDATA | XML_PARSE_COMPACT);
+    xmlTextReaderPtr reader =
+        xmlReaderForMemory((const char *)doc.ptr, (int)doc.len, /* URL= */ NULL, "UTF-8",
+                           XML_PARSE_NONET | XML_PARSE_NOCDATA | XML_PARSE_COMPACT);
     CF_ENSURE(reader != NULL, e, CF_ERR_NO_MEMORY, "allocate an XML reader");
     xmlTextReaderSetStructuredErrorHandler(reader, reader_error, &error_line);
 
@@ -139,6 +141,7 @@ cf_err s3_xml_walk(cf_slice body, s3_xml_walk_fn fn, void *impl, cf_error *e)
     int more = 1;
     while ((more = xmlTextReaderRead(reader)) == 1)
         CF_TRY(walk_node(&w, reader, e));
-    CF_ENSURE(more == 0, e, CF_ERR_PROTOCOL, "the XML is malformed in line %d", error_line == 0 ? 1 : error_line);
+    CF_ENSURE(more == 0, e, CF_ERR_PROTOCOL, "the XML is malformed in line %d",
+              error_line == 0 ? 1 : error_line);
     return CF_OK;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Walk over an XML document: element names joined to a path, text of leaves. The engine under s3/xml.c.
+ * Walk over an XML document: element names joined to a path, text of leaves. The engine under
+ * s3/xml.c.
  */
 #ifndef S3_XML_WALK_H
 #define S3_XML_WALK_H
@@ -15,9 +16,11 @@ typedef enum s3_xml_event {
 } s3_xml_event;
 
 /* path: "ListBucketResult/Contents/Key", local names. Borrowed during the call. */
-typedef cf_err (*s3_xml_walk_fn)(void *impl, s3_xml_event event, const char *path, cf_slice text, cf_error *e);
+typedef cf_err (*s3_xml_walk_fn)(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                                 cf_error *e);
 
-/* Every event in document order. CF_ERR_PROTOCOL as told in s3/xml.h; CF_ERR_NO_MEMORY; what fn returns. */
+/* Every event in document order. CF_ERR_PROTOCOL as told in s3/xml.h; CF_ERR_NO_MEMORY; what fn
+ * returns. */
 CF_NODISCARD cf_err s3_xml_walk(cf_slice body, s3_xml_walk_fn fn, void *impl, cf_error *e);
 
 #endif

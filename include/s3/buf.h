@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Buffer: bytes that it owns, with a ceiling that is set when it is made. There is no buffer without one.
+ * Buffer: bytes that it owns, with a ceiling that is set when it is made. There is no buffer
+ * without one.
  */
 #ifndef S3_BUF_H
 #define S3_BUF_H

@@ -8,20 +8,21 @@
  *   s3_put(c, "a/key", body, NULL, NULL, &e);
  *   s3_client_free(c);
  *
- * Threads   one s3_client may be used by any number of threads at once; each call borrows a connection
- *           from its pool and waits for one when all are busy.
- * Keys      UTF-8 without NUL, 1..S3_KEY_LEN_MAX bytes, sent exactly as given: no normalisation.
- * Retries   every call returns one final answer. Every attempt is signed anew. Full jitter, a token bucket for the whole
- *           client (SDK standard mode 2.1), a deadline; SlowDown halves the number of requests at once, success lets it
- *           grow back. Region, clock skew and expired credentials are corrected once a request.
- * Redirects are never followed: a region that the answer names is signed for (an AWS host is built anew, a custom one
- *           stays), any other Location is CF_ERR_REGION and told.
- * Errors    of every call: CF_ERR_USAGE (a key that is empty or too long), CF_ERR_NETWORK, CF_ERR_TIMEOUT, CF_ERR_TLS,
- *           CF_ERR_THROTTLED, CF_ERR_SERVER, CF_ERR_DENIED, CF_ERR_AUTH, CF_ERR_NO_BUCKET, CF_ERR_REGION, CF_ERR_SKEW,
- *           CF_ERR_PROTOCOL (an answer that contradicts itself, is encoded or malformed), CF_ERR_REQUEST,
- *           CF_ERR_UNSUPPORTED, CF_ERR_INTERRUPTED (the world stops), CF_ERR_NO_MEMORY. The story has operation, key,
- *           endpoint, what the server said, tries, request id and a hint. Each call below adds its own.
- * Source    https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+ * Threads   one s3_client may be used by any number of threads at once; each call borrows a
+ * connection from its pool and waits for one when all are busy. Keys      UTF-8 without
+ * NUL, 1..S3_KEY_LEN_MAX bytes, sent exactly as given: no normalisation. Retries   every call
+ * returns one final answer. Every attempt is signed anew. Full jitter, a token bucket for the whole
+ *           client (SDK standard mode 2.1), a deadline; SlowDown halves the number of requests at
+ * once, success lets it grow back. Region, clock skew and expired credentials are corrected once a
+ * request. Redirects are never followed: a region that the answer names is signed for (an AWS host
+ * is built anew, a custom one stays), any other Location is CF_ERR_REGION and told. Errors    of
+ * every call: CF_ERR_USAGE (a key that is empty or too long), CF_ERR_NETWORK, CF_ERR_TIMEOUT,
+ * CF_ERR_TLS, CF_ERR_THROTTLED, CF_ERR_SERVER, CF_ERR_DENIED, CF_ERR_AUTH, CF_ERR_NO_BUCKET,
+ * CF_ERR_REGION, CF_ERR_SKEW, CF_ERR_PROTOCOL (an answer that contradicts itself, is encoded or
+ * malformed), CF_ERR_REQUEST, CF_ERR_UNSUPPORTED, CF_ERR_INTERRUPTED (the world stops),
+ * CF_ERR_NO_MEMORY. The story has operation, key, endpoint, what the server said, tries, request id
+ * and a hint. Each call below adds its own. Source
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
  */
 #ifndef S3_S3_H
 #define S3_S3_H
@@ -38,50 +39,60 @@
 extern "C" {
 #endif
 
-/* Limits of the protocol (S3 user guide, "Amazon S3 multipart upload limits", "object keys") and ours. */
-#define S3_KEY_LEN_MAX 1024u                         /* bytes of UTF-8 */
-#define S3_PART_TOTAL_MAX 10000u
-#define S3_PART_BYTES_MIN (5u * 1024u * 1024u)       /* but the last */
-#define S3_PUT_BYTES_MAX (5ull * 1024 * 1024 * 1024)
-#define S3_DELETE_TOTAL_MAX 1000u
-#define S3_ETAG_LEN_MAX 128u                         /* ours: 32 hex digits, "-10000", quotes; opaque ones have room */
-#define S3_UPLOAD_ID_LEN_MAX 1024u                   /* ours */
-#define S3_XML_BODY_MAX (16u * 1024u * 1024u)        /* ours: 1,000 keys of 1,024 bytes, percent-encoded, with room */
-#define S3_ERROR_BODY_MAX (64u * 1024u)              /* ours */
-#define S3_ID_LEN 32u                                /* hex digits of the random id put in metadata */
+/* Limits of the protocol (S3 user guide, "Amazon S3 multipart upload limits", "object keys") and
+ * ours. */
+#define S3_KEY_LEN_MAX       1024u /* bytes of UTF-8 */
+#define S3_PART_TOTAL_MAX    10000u
+#define S3_PART_BYTES_MIN    (5u * 1024u * 1024u) /* but the last */
+#define S3_PUT_BYTES_MAX     (5ull * 1024 * 1024 * 1024)
+#define S3_DELETE_TOTAL_MAX  1000u
+#define S3_ETAG_LEN_MAX      128u /* ours: 32 hex digits, "-10000", quotes; opaque ones have room */
+#define S3_UPLOAD_ID_LEN_MAX 1024u /* ours */
+#define S3_XML_BODY_MAX                                                                            \
+    (16u * 1024u * 1024u) /* ours: 1,000 keys of 1,024 bytes, percent-encoded, with room */
+#define S3_ERROR_BODY_MAX (64u * 1024u) /* ours */
+#define S3_ID_LEN         32u           /* hex digits of the random id put in metadata */
 
-typedef enum s3_addressing { S3_ADDRESSING_AUTO, S3_ADDRESSING_PATH, S3_ADDRESSING_VIRTUAL } s3_addressing;
+typedef enum s3_addressing {
+    S3_ADDRESSING_AUTO,
+    S3_ADDRESSING_PATH,
+    S3_ADDRESSING_VIRTUAL
+} s3_addressing;
 
 /* One finished attempt, for a trace. Strings are borrowed during the call. Never holds a secret. */
 typedef struct s3_trace {
     const char *method, *operation, *key;
-    int http_status;             /* 0: no answer */
-    const char *s3_code;         /* "" */
-    const char *request_id;      /* "" */
+    int http_status;        /* 0: no answer */
+    const char *s3_code;    /* "" */
+    const char *request_id; /* "" */
     uint64_t bytes_sent, bytes_received;
     uint64_t duration_ms;
-    uint32_t attempt;            /* 1.. */
+    uint32_t attempt; /* 1.. */
 } s3_trace;
 
 /* Zero is the default for each field but bucket. All strings are copied. */
 typedef struct s3_client_opts {
     const char *bucket;
-    const char *endpoint;        /* NULL: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, profile, else AWS for the region.
-                                    "http://host:port[/prefix]" or https; http only when it is written here */
-    const char *region;          /* NULL: environment, profile, else us-east-1 */
-    s3_addressing addressing;    /* auto: virtual for AWS; path for an endpoint that is an IP or localhost, or a bucket
-                                    that is not DNS-safe (or has a dot on https); path for other endpoints too */
-    const char *ca_bundle;       /* NULL: AWS_CA_BUNDLE, else the system's */
-    const char *profile;         /* NULL: AWS_PROFILE, else "default"; when given it beats the environment's keys */
-    const char *user_agent;      /* NULL: "chunkferry-s3" */
-    uint32_t connections_max;    /* 0: 8; 1..64: upper bound of the adaptive concurrency */
-    uint32_t tries_max;          /* 0: 8 */
-    uint64_t deadline_ms;        /* 0: 300,000: no attempt of one request starts later than this */
-    uint32_t connect_timeout_ms; /* 0: 10,000 */
-    uint32_t stall_timeout_ms;   /* 0: 30,000 without a byte in either direction ends an attempt */
-    uint64_t part_bytes;         /* 0: 8 MiB; size of upload parts, S3_PART_BYTES_MIN..512 MiB */
-    uint32_t parts_in_flight_max; /* 0: 4; part buffers of the whole client: memory is parts_in_flight_max * part_bytes */
-    const cf_world *world;       /* NULL: cf_world_real(); borrowed */
+    const char
+        *endpoint; /* NULL: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, profile, else AWS for the region.
+                      "http://host:port[/prefix]" or https; http only when it is written here */
+    const char *region;       /* NULL: environment, profile, else us-east-1 */
+    s3_addressing addressing; /* auto: virtual for AWS; path for an endpoint that is an IP or
+                                 localhost, or a bucket that is not DNS-safe (or has a dot on
+                                 https); path for other endpoints too */
+    const char *ca_bundle;    /* NULL: AWS_CA_BUNDLE, else the system's */
+    const char *
+        profile; /* NULL: AWS_PROFILE, else "default"; when given it beats the environment's keys */
+    const char *user_agent;       /* NULL: "chunkferry-s3" */
+    uint32_t connections_max;     /* 0: 8; 1..64: upper bound of the adaptive concurrency */
+    uint32_t tries_max;           /* 0: 8 */
+    uint64_t deadline_ms;         /* 0: 300,000: no attempt of one request starts later than this */
+    uint32_t connect_timeout_ms;  /* 0: 10,000 */
+    uint32_t stall_timeout_ms;    /* 0: 30,000 without a byte in either direction ends an attempt */
+    uint64_t part_bytes;          /* 0: 8 MiB; size of upload parts, S3_PART_BYTES_MIN..512 MiB */
+    uint32_t parts_in_flight_max; /* 0: 4; part buffers of the whole client: memory is
+                                     parts_in_flight_max * part_bytes */
+    const cf_world *world;        /* NULL: cf_world_real(); borrowed */
     void (*trace)(void *trace_impl, const s3_trace *t); /* NULL: none; called from any thread */
     void *trace_impl;
     /* NULL: getenv. For tests and embedding: value or NULL, borrowed until the client is made. */
@@ -91,117 +102,132 @@ typedef struct s3_client_opts {
 
 typedef struct s3_client s3_client;
 
-/* Nothing is sent. CF_ERR_USAGE: an option out of its range, a bad endpoint, bucket or region; CF_ERR_CREDENTIALS and the
- * other errors of reading profile files. */
+/* Nothing is sent. CF_ERR_USAGE: an option out of its range, a bad endpoint, bucket or region;
+ * CF_ERR_CREDENTIALS and the other errors of reading profile files. */
 CF_NODISCARD cf_err s3_client_new(const s3_client_opts *opts, s3_client **ret_client, cf_error *e);
 void s3_client_free(s3_client *c); /* NULL is fine; no call may be under way */
 
 typedef struct s3_counts {
-    uint64_t requests_total;    /* attempts put on the wire */
+    uint64_t requests_total; /* attempts put on the wire */
     uint64_t retries_total;
-    uint64_t bytes_sent;        /* bodies */
+    uint64_t bytes_sent; /* bodies */
     uint64_t bytes_received;
 } s3_counts;
 void s3_client_get_counts(s3_client *c, s3_counts *ret);
-/* The newest Date of the server's answers, carried on by the monotonic clock; 0 before the first answer. */
+/* The newest Date of the server's answers, carried on by the monotonic clock; 0 before the first
+ * answer. */
 int64_t s3_client_server_time_ms(s3_client *c);
 
 typedef struct s3_put_opts {
-    bool create_only;           /* If-None-Match: *. CF_ERR_EXISTS when another's object stands there; when it is ours
-                                   (metadata id: a lost answer) the call succeeds */
-    const char *content_type;   /* NULL: application/octet-stream */
-    const char *id;             /* NULL: random; S3_ID_LEN hex digits kept in x-amz-meta-chunkferry-id */
+    bool create_only; /* If-None-Match: *. CF_ERR_EXISTS when another's object stands there; when it
+                         is ours (metadata id: a lost answer) the call succeeds */
+    const char *content_type; /* NULL: application/octet-stream */
+    const char *id; /* NULL: random; S3_ID_LEN hex digits kept in x-amz-meta-chunkferry-id */
 } s3_put_opts;
 
 typedef struct s3_put_result {
     char etag[S3_ETAG_LEN_MAX + 1];
     uint64_t size_bytes;
-    uint8_t sha256[32];         /* of the body (one PUT), or of the parts' binary SHA-256s in order (multipart) */
+    uint8_t sha256[32]; /* of the body (one PUT), or of the parts' binary SHA-256s in order
+                           (multipart) */
     bool multipart;
-    uint64_t part_bytes;        /* multipart: size of each part but the last */
-    bool settled;               /* the answer was lost and settled by HEAD */
+    uint64_t part_bytes; /* multipart: size of each part but the last */
+    bool settled;        /* the answer was lost and settled by HEAD */
 } s3_put_result;
 
 /* One object from memory, one PUT. body <= S3_PUT_BYTES_MAX, borrowed. opts, ret may be NULL.
- * create_only: CF_ERR_EXISTS; CF_ERR_UNKNOWN when answers were lost, HEAD finds nothing of ours at the key, and the write
- * may still be under way (or the HEAD failed too). CF_ERR_CONFLICT: others kept writing the key. CF_ERR_TOO_LARGE. */
+ * create_only: CF_ERR_EXISTS; CF_ERR_UNKNOWN when answers were lost, HEAD finds nothing of ours at
+ * the key, and the write may still be under way (or the HEAD failed too). CF_ERR_CONFLICT: others
+ * kept writing the key. CF_ERR_TOO_LARGE. */
 CF_NODISCARD cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *opts,
                            s3_put_result *ret, cf_error *e);
 
-/* Upload of unknown length: one PUT when it fits one part, else multipart, parts sent in parallel while the
- * caller writes. write() copies into part buffers and waits for a free one. finish() or abort() ends and frees it
- * (finish also on failure, after aborting the upload at the server; also when the world is stopping, with one short
- * try). One thread at a time per upload.
- * Buffers   an open upload holds one from its first byte on, and one a part under way. A thread that writes more than
- *           parts_in_flight_max uploads in turns waits for itself: do not.
- * Size      the part size is fixed for an upload: at most part_bytes * 10,000, else CF_ERR_TOO_LARGE.
- * Errors    write: that of the first part that failed. finish: CF_ERR_EXISTS (create_only, decided at the end),
- *           CF_ERR_CONFLICT (all must be sent again), CF_ERR_UNKNOWN as s3_put(), also without create_only. */
+/* Upload of unknown length: one PUT when it fits one part, else multipart, parts sent in parallel
+ * while the caller writes. write() copies into part buffers and waits for a free one. finish() or
+ * abort() ends and frees it (finish also on failure, after aborting the upload at the server; also
+ * when the world is stopping, with one short try). One thread at a time per upload. Buffers   an
+ * open upload holds one from its first byte on, and one a part under way. A thread that writes more
+ * than parts_in_flight_max uploads in turns waits for itself: do not. Size      the part size is
+ * fixed for an upload: at most part_bytes * 10,000, else CF_ERR_TOO_LARGE. Errors    write: that of
+ * the first part that failed. finish: CF_ERR_EXISTS (create_only, decided at the end),
+ *           CF_ERR_CONFLICT (all must be sent again), CF_ERR_UNKNOWN as s3_put(), also without
+ * create_only. */
 typedef struct s3_upload s3_upload;
-CF_NODISCARD cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts, s3_upload **ret, cf_error *e);
+CF_NODISCARD cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts,
+                                   s3_upload **ret, cf_error *e);
 CF_NODISCARD cf_err s3_upload_write(s3_upload *u, cf_slice bytes, cf_error *e);
 CF_NODISCARD cf_err s3_upload_finish(s3_upload *u, s3_put_result *ret, cf_error *e);
 void s3_upload_abort(s3_upload *u); /* NULL is fine */
-const char *s3_upload_id(const s3_upload *u); /* multipart upload id, "" while there is none; borrowed */
+const char *s3_upload_id(
+    const s3_upload *u); /* multipart upload id, "" while there is none; borrowed */
 
-/* Bytes in order. Return an error to stop the transfer (it becomes the call's error, never retried). A connection is
- * held meanwhile: calling the same client from here can wait for ever when SlowDown has lowered the limit to one. */
+/* Bytes in order. Return an error to stop the transfer (it becomes the call's error, never
+ * retried). A connection is held meanwhile: calling the same client from here can wait for ever
+ * when SlowDown has lowered the limit to one. */
 typedef cf_err (*s3_sink)(void *impl, cf_slice bytes, cf_error *e);
 
 typedef struct s3_range {
-    uint64_t offset, len;       /* len 0: to the end */
+    uint64_t offset, len; /* len 0: to the end */
 } s3_range;
 
 typedef struct s3_object {
-    uint64_t size_bytes;        /* of the whole object */
+    uint64_t size_bytes; /* of the whole object */
     int64_t modified_utc_ms;
     char etag[S3_ETAG_LEN_MAX + 1];
-    char id[S3_ID_LEN + 1];     /* "" or the id in metadata */
+    char id[S3_ID_LEN + 1]; /* "" or the id in metadata */
 } s3_object;
 
-/* GET whole (range NULL) or a range. A transfer that breaks goes on behind the last byte given to the sink, with If-Match,
- * so the sink sees each byte once. Short, long or contradicting answers (Content-Range, Content-Length) are errors.
- * CF_ERR_NOT_FOUND; CF_ERR_PRECONDITION when the object changed in between. ret may be NULL. */
-CF_NODISCARD cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink, void *sink_impl,
-                           s3_object *ret, cf_error *e);
+/* GET whole (range NULL) or a range. A transfer that breaks goes on behind the last byte given to
+ * the sink, with If-Match, so the sink sees each byte once. Short, long or contradicting answers
+ * (Content-Range, Content-Length) are errors. CF_ERR_NOT_FOUND; CF_ERR_PRECONDITION when the object
+ * changed in between. ret may be NULL. */
+CF_NODISCARD cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink,
+                           void *sink_impl, s3_object *ret, cf_error *e);
 CF_NODISCARD cf_err s3_head(s3_client *c, const char *key, s3_object *ret, cf_error *e);
 
 typedef struct s3_list_opts {
-    const char *prefix;         /* NULL: all */
-    const char *start_after;    /* NULL */
-    const char *delimiter;      /* NULL: none */
-    uint32_t page_keys_max;     /* 0: 1,000 */
+    const char *prefix;      /* NULL: all */
+    const char *start_after; /* NULL */
+    const char *delimiter;   /* NULL: none */
+    uint32_t page_keys_max;  /* 0: 1,000 */
 } s3_list_opts;
 
 typedef struct s3_list_entry {
-    cf_slice key;               /* or common prefix; borrowed during the call */
+    cf_slice key; /* or common prefix; borrowed during the call */
     bool is_prefix;
     uint64_t size_bytes;
     int64_t modified_utc_ms;
     cf_slice etag;
 } s3_list_entry;
 
-/* In byte order, all pages. A page that lies (unsorted, repeated or foreign keys, truncated without a token, a token loop)
- * is CF_ERR_PROTOCOL. *ret_stop = true ends the listing early with success. */
+/* In byte order, all pages. A page that lies (unsorted, repeated or foreign keys, truncated without
+ * a token, a token loop) is CF_ERR_PROTOCOL. *ret_stop = true ends the listing early with success.
+ */
 typedef cf_err (*s3_list_fn)(void *impl, const s3_list_entry *entry, bool *ret_stop, cf_error *e);
-CF_NODISCARD cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn fn, void *impl, cf_error *e);
+CF_NODISCARD cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn fn, void *impl,
+                            cf_error *e);
 
 /* A key that is not there is success. */
 CF_NODISCARD cf_err s3_delete(s3_client *c, const char *key, cf_error *e);
-/* Any number; sent in batches of S3_DELETE_TOTAL_MAX, with Content-MD5. Keys that XML cannot carry, and those a batch
- * could not delete for now, go one by one. What failed is summed up in e with the first key; the rest is deleted. */
-CF_NODISCARD cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total, cf_error *e);
+/* Any number; sent in batches of S3_DELETE_TOTAL_MAX, with Content-MD5. Keys that XML cannot carry,
+ * and those a batch could not delete for now, go one by one. What failed is summed up in e with the
+ * first key; the rest is deleted. */
+CF_NODISCARD cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total,
+                                   cf_error *e);
 
-CF_NODISCARD cf_err s3_bucket_head(s3_client *c, cf_error *e);   /* CF_ERR_NO_BUCKET, CF_ERR_DENIED */
-CF_NODISCARD cf_err s3_bucket_create(s3_client *c, cf_error *e); /* CF_ERR_EXISTS when it is another's; ours: success */
+CF_NODISCARD cf_err s3_bucket_head(s3_client *c, cf_error *e); /* CF_ERR_NO_BUCKET, CF_ERR_DENIED */
+CF_NODISCARD cf_err
+s3_bucket_create(s3_client *c, cf_error *e); /* CF_ERR_EXISTS when it is another's; ours: success */
 
 typedef struct s3_upload_entry {
-    cf_slice key, upload_id;    /* borrowed during the call */
+    cf_slice key, upload_id; /* borrowed during the call */
     int64_t initiated_utc_ms;
 } s3_upload_entry;
 typedef cf_err (*s3_uploads_fn)(void *impl, const s3_upload_entry *entry, cf_error *e);
-CF_NODISCARD cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void *impl, cf_error *e);
-CF_NODISCARD cf_err s3_uploads_abort(s3_client *c, const char *key, const char *upload_id, cf_error *e);
+CF_NODISCARD cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void *impl,
+                                    cf_error *e);
+CF_NODISCARD cf_err s3_uploads_abort(s3_client *c, const char *key, const char *upload_id,
+                                     cf_error *e);
 
 #ifdef __cplusplus
 }

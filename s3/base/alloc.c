@@ -2,8 +2,8 @@
  *
  * malloc and free, counted, with a failure on order for tests.
  *
- * Exception to R24 (no mutable file-scope state): two atomic counters. An allocator has no context to
- * hang them from, and a fault must reach allocations in every thread.
+ * Exception to R24 (no mutable file-scope state): two atomic counters. An allocator has no context
+ * to hang them from, and a fault must reach allocations in every thread.
  */
 #include "s3/base/alloc.h"
 
@@ -21,8 +21,8 @@ static bool alloc_must_fail(void)
     (void)atomic_fetch_add_explicit(&alloc_count, 1, memory_order_relaxed);
     unsigned long left = atomic_load_explicit(&alloc_fail_in, memory_order_relaxed);
     while (left != 0) {
-        if (atomic_compare_exchange_weak_explicit(&alloc_fail_in, &left, left - 1, memory_order_relaxed,
-                                                  memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&alloc_fail_in, &left, left - 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
             return left == 1;
     }
     return false;
@@ -71,7 +71,8 @@ char *cf_strdup(const char *text)
 void cf_freep(void *pointer_to_pointer)
 {
     void *ptr = NULL;
-    memcpy(&ptr, pointer_to_pointer, sizeof(ptr)); /* any pointer type, without breaking aliasing rules */
+    memcpy(&ptr, pointer_to_pointer,
+           sizeof(ptr)); /* any pointer type, without breaking aliasing rules */
     cf_free(ptr);
 }
 

@@ -18,14 +18,15 @@ char *cf_strdup(const char *text);
 char *cf_strndup(const char *text, size_t len);
 void cf_freep(void *pointer_to_pointer); /* for CF_CLEANUP(cf_freep) char *x */
 
-/* Tests only: the nth allocation from now fails (1: the next; 0: none). Not thread-safe to change. */
+/* Tests only: the nth allocation from now fails (1: the next; 0: none). Not thread-safe to change.
+ */
 void cf_alloc_fail_at(unsigned long nth);
 unsigned long cf_alloc_count(void);
 
-#define CF_NEW(ptr, e)                                                                   \
-    do {                                                                                 \
-        (ptr) = cf_alloc(1, sizeof(*(ptr)));                                             \
-        CF_ENSURE((ptr) != NULL, (e), CF_ERR_NO_MEMORY, "allocate %zu bytes", sizeof(*(ptr))); \
+#define CF_NEW(ptr, e)                                                                             \
+    do {                                                                                           \
+        (ptr) = cf_alloc(1, sizeof(*(ptr)));                                                       \
+        CF_ENSURE((ptr) != NULL, (e), CF_ERR_NO_MEMORY, "allocate %zu bytes", sizeof(*(ptr)));     \
     } while (0)
 
 #endif

@@ -52,8 +52,8 @@ cf_err cf_buf_reserve(cf_buf *b, size_t len, cf_error *e)
 {
     assert(b->len <= b->max || b->max == 0);
     CF_CHECK(b->max > 0);
-    CF_ENSURE(len <= b->max - b->len, e, CF_ERR_TOO_LARGE, "%zu and %zu more bytes do not fit a limit of %zu", b->len,
-              len, b->max);
+    CF_ENSURE(len <= b->max - b->len, e, CF_ERR_TOO_LARGE,
+              "%zu and %zu more bytes do not fit a limit of %zu", b->len, len, b->max);
     return buf_grow(b, b->len + len, e);
 }
 

@@ -11,23 +11,23 @@
 
 #define CF_CLEANUP(function) __attribute__((cleanup(function)))
 
-#define CF_STEAL(pointer)                       \
-    __extension__({                             \
-        __typeof__(pointer) cf_stolen_ = (pointer); \
-        (pointer) = NULL;                       \
-        cf_stolen_;                             \
+#define CF_STEAL(pointer)                                                                          \
+    __extension__({                                                                                \
+        __typeof__(pointer) cf_stolen_ = (pointer);                                                \
+        (pointer) = NULL;                                                                          \
+        cf_stolen_;                                                                                \
     })
 
 /* void cf_x_free(cf_x *) -> void cf_x_freep(cf_x **), for CF_CLEANUP. */
-#define CF_DEFINE_FREEP(type, function)          \
-    static inline void function##p(type **pointer) \
-    {                                            \
-        if (*pointer != NULL)                    \
-            function(*pointer);                  \
+#define CF_DEFINE_FREEP(type, function)                                                            \
+    static inline void function##p(type **pointer)                                                 \
+    {                                                                                              \
+        if (*pointer != NULL)                                                                      \
+            function(*pointer);                                                                    \
     }
 
 /* Our own bug where going on would write bad data: always on. */
-#define CF_CHECK(condition) \
+#define CF_CHECK(condition)                                                                        \
     ((condition) ? (void)0 : cf_check_failed(#condition, __FILE__, __LINE__))
 _Noreturn void cf_check_failed(const char *condition, const char *file, int line);
 

@@ -22,7 +22,8 @@ static const err_row err_rows[] = {
 #undef ERR_ROW
 };
 
-/* Codes come from our own code only; one that is not in the table is answered like CF_ERR_FAILED. */
+/* Codes come from our own code only; one that is not in the table is answered like CF_ERR_FAILED.
+ */
 static const err_row *err_find(cf_err code)
 {
     for (size_t i = 0; i < sizeof(err_rows) / sizeof(err_rows[0]); i++)
@@ -85,7 +86,7 @@ void cf_error_prefix(cf_error *e, const char *fmt, ...)
     if (n < 0 || (size_t)n + 2 >= sizeof(message))
         return; /* the story itself matters more than its prefix */
 
-    (void)snprintf(message + n, sizeof(message) - (size_t)n, ": %.*s", (int)(sizeof(message) - (size_t)n - 3),
-                   e->message);
+    (void)snprintf(message + n, sizeof(message) - (size_t)n, ": %.*s",
+                   (int)(sizeof(message) - (size_t)n - 3), e->message);
     memcpy(e->message, message, sizeof(message));
 }

@@ -14,8 +14,8 @@ void cf_names_deinit(cf_names *n)
     *n = (cf_names){0};
 }
 
-/* Reads straight into the buffer, with no copy elsewhere: the file may hold secrets that the caller wipes.
- * One byte behind a full buffer tells whether the file is too large. */
+/* Reads straight into the buffer, with no copy elsewhere: the file may hold secrets that the caller
+ * wipes. One byte behind a full buffer tells whether the file is too large. */
 static cf_err read_all(const cf_fs *fs, int fd, const char *name, cf_buf *b, cf_error *e)
 {
     enum { STEP_BYTES = 16 * 1024 };
@@ -27,15 +27,16 @@ static cf_err read_all(const cf_fs *fs, int fd, const char *name, cf_buf *b, cf_
         CF_TRY(cf_buf_reserve(b, step, e));
         uint8_t *const at = step > 0 ? b->data + b->len : &probe;
         CF_TRY(fs->ops->pread(fs, fd, at, step > 0 ? step : 1, b->len, &got, e));
-        CF_ENSURE(step > 0 || got == 0, e, CF_ERR_TOO_LARGE, "file '%s' has more than the %zu bytes allowed", name,
-                  b->max);
+        CF_ENSURE(step > 0 || got == 0, e, CF_ERR_TOO_LARGE,
+                  "file '%s' has more than the %zu bytes allowed", name, b->max);
         b->len += got;
         if (got < step || step == 0)
             return CF_OK;
     }
 }
 
-cf_err cf_fs_read_small(const cf_fs *fs, int dir_fd, const char *name, struct cf_buf *ret, cf_error *e)
+cf_err cf_fs_read_small(const cf_fs *fs, int dir_fd, const char *name, struct cf_buf *ret,
+                        cf_error *e)
 {
     int fd = -1;
     cf_buf_clear(ret);

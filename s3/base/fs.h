@@ -16,7 +16,12 @@
 #include "s3/err.h"
 #include "s3/slice.h"
 
-typedef enum cf_file_type { CF_FILE_REGULAR, CF_FILE_DIR, CF_FILE_SYMLINK, CF_FILE_OTHER } cf_file_type;
+typedef enum cf_file_type {
+    CF_FILE_REGULAR,
+    CF_FILE_DIR,
+    CF_FILE_SYMLINK,
+    CF_FILE_OTHER
+} cf_file_type;
 
 typedef struct cf_stat {
     cf_file_type type;
@@ -32,8 +37,8 @@ typedef struct cf_stat {
 
 /* Names of a directory, sorted by bytes, without "." and "..". One allocation, offsets into it. */
 typedef struct cf_names {
-    char *text;        /* owned: NUL-terminated names one after the other */
-    uint32_t *offset;  /* owned: count entries */
+    char *text;       /* owned: NUL-terminated names one after the other */
+    uint32_t *offset; /* owned: count entries */
     size_t count;
 } cf_names;
 void cf_names_deinit(cf_names *n);
@@ -42,7 +47,9 @@ static inline const char *cf_names_at(const cf_names *n, size_t i)
     return n->text + n->offset[i];
 }
 
-enum { CF_DIR_ENTRY_TOTAL_MAX = 1200000 }; /* ours: three times the 400,000 chunks a node can have */
+enum {
+    CF_DIR_ENTRY_TOTAL_MAX = 1200000
+}; /* ours: three times the 400,000 chunks a node can have */
 
 typedef enum cf_fs_open {
     CF_FS_READ,       /* O_RDONLY */
@@ -56,14 +63,18 @@ typedef struct cf_fs cf_fs;
 typedef struct cf_fs_ops {
     /* dir_fd CF_FS_CWD: relative to the working directory; path may then be absolute. */
     cf_err (*dir_open)(const cf_fs *fs, int dir_fd, const char *path, int *ret_fd, cf_error *e);
-    cf_err (*file_open)(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how, int *ret_fd, cf_error *e);
+    cf_err (*file_open)(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how, int *ret_fd,
+                        cf_error *e);
     cf_err (*close)(const cf_fs *fs, int fd, cf_error *e);
-    cf_err (*stat_at)(const cf_fs *fs, int dir_fd, const char *name, cf_stat *ret, cf_error *e); /* no follow */
+    cf_err (*stat_at)(const cf_fs *fs, int dir_fd, const char *name, cf_stat *ret,
+                      cf_error *e); /* no follow */
     cf_err (*stat_fd)(const cf_fs *fs, int fd, cf_stat *ret, cf_error *e);
     cf_err (*list)(const cf_fs *fs, int dir_fd, cf_names *ret, cf_error *e);
     /* Reads until len or the end of the file; *ret_len < len only at the end. */
-    cf_err (*pread)(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset, size_t *ret_len, cf_error *e);
-    cf_err (*pwrite)(const cf_fs *fs, int fd, cf_slice s, uint64_t offset, cf_error *e); /* all of it */
+    cf_err (*pread)(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset,
+                    size_t *ret_len, cf_error *e);
+    cf_err (*pwrite)(const cf_fs *fs, int fd, cf_slice s, uint64_t offset,
+                     cf_error *e); /* all of it */
     cf_err (*truncate)(const cf_fs *fs, int fd, uint64_t size_bytes, cf_error *e);
     cf_err (*sync)(const cf_fs *fs, int fd, cf_error *e); /* file or directory */
     cf_err (*mkdir_at)(const cf_fs *fs, int dir_fd, const char *name, uint32_t mode, cf_error *e);
@@ -72,8 +83,10 @@ typedef struct cf_fs_ops {
     cf_err (*link_at)(const cf_fs *fs, int dir_fd, const char *from, const char *to, cf_error *e);
     cf_err (*unlink_at)(const cf_fs *fs, int dir_fd, const char *name, cf_error *e);
     cf_err (*rmdir_at)(const cf_fs *fs, int dir_fd, const char *name, cf_error *e);
-    cf_err (*readlink_at)(const cf_fs *fs, int dir_fd, const char *name, char *ret, size_t size, cf_error *e);
-    cf_err (*symlink_at)(const cf_fs *fs, const char *target, int dir_fd, const char *name, cf_error *e);
+    cf_err (*readlink_at)(const cf_fs *fs, int dir_fd, const char *name, char *ret, size_t size,
+                          cf_error *e);
+    cf_err (*symlink_at)(const cf_fs *fs, const char *target, int dir_fd, const char *name,
+                         cf_error *e);
     cf_err (*chmod_fd)(const cf_fs *fs, int fd, uint32_t mode, cf_error *e);
     cf_err (*chown_fd)(const cf_fs *fs, int fd, uint32_t uid, uint32_t gid, cf_error *e);
     cf_err (*utime_fd)(const cf_fs *fs, int fd, int64_t mtime_ns, cf_error *e);
@@ -94,6 +107,7 @@ const cf_fs *cf_fs_real(void); /* static */
 /* Small helpers over the seam. */
 /* Whole small file into an initialised buffer (its max is the limit): CF_ERR_TOO_LARGE above it. */
 struct cf_buf;
-CF_NODISCARD cf_err cf_fs_read_small(const cf_fs *fs, int dir_fd, const char *name, struct cf_buf *ret, cf_error *e);
+CF_NODISCARD cf_err cf_fs_read_small(const cf_fs *fs, int dir_fd, const char *name,
+                                     struct cf_buf *ret, cf_error *e);
 
 #endif

@@ -30,9 +30,10 @@ typedef struct errno_row {
 } errno_row;
 
 static const errno_row errno_rows[] = {
-    {ENOENT, CF_ERR_NOT_FOUND}, {ENOTDIR, CF_ERR_NOT_FOUND}, {EEXIST, CF_ERR_EXISTS},    {ENOTEMPTY, CF_ERR_EXISTS},
-    {EACCES, CF_ERR_ACCESS},    {EPERM, CF_ERR_ACCESS},      {EROFS, CF_ERR_ACCESS},     {ENOSPC, CF_ERR_NO_SPACE},
-    {EDQUOT, CF_ERR_NO_SPACE},  {EFBIG, CF_ERR_TOO_LARGE},   {ENOMEM, CF_ERR_NO_MEMORY}, {EWOULDBLOCK, CF_ERR_LOCKED},
+    {ENOENT, CF_ERR_NOT_FOUND}, {ENOTDIR, CF_ERR_NOT_FOUND}, {EEXIST, CF_ERR_EXISTS},
+    {ENOTEMPTY, CF_ERR_EXISTS}, {EACCES, CF_ERR_ACCESS},     {EPERM, CF_ERR_ACCESS},
+    {EROFS, CF_ERR_ACCESS},     {ENOSPC, CF_ERR_NO_SPACE},   {EDQUOT, CF_ERR_NO_SPACE},
+    {EFBIG, CF_ERR_TOO_LARGE},  {ENOMEM, CF_ERR_NO_MEMORY},  {EWOULDBLOCK, CF_ERR_LOCKED},
 };
 
 /* "open 'name': No such file or directory". */
@@ -43,13 +44,15 @@ static cf_err fs_fail(int number, const char *verb, const char *name, cf_error *
     for (size_t i = 0; i < sizeof(errno_rows) / sizeof(errno_rows[0]); i++)
         if (errno_rows[i].number == number)
             code = errno_rows[i].code;
-    /* banned-ok: the one call for the text of an errno; this is the GNU form, which returns the text. */
+    /* banned-ok: the one call for the text of an errno; this is the GNU form, which returns the
+     * text. */
     const char *const reason =
         number == ELOOP ? "a symbolic link is in the way" : strerror_r(number, text, sizeof(text));
     return cf_error_set(e, code, __FILE__, __LINE__, "%s '%s': %s", verb, name, reason);
 }
 
-/* The same for a descriptor: its name is asked from the kernel, so that the message tells the file. */
+/* The same for a descriptor: its name is asked from the kernel, so that the message tells the file.
+ */
 static cf_err fs_fail_fd(int number, const char *verb, int fd, cf_error *e)
 {
     enum { NAME_SIZE = 1024 };
@@ -81,16 +84,17 @@ static cf_err real_dir_open(const cf_fs *fs, int dir_fd, const char *path, int *
     struct stat st;
     const int number = fd < 0 ? errno : 0;
     if (number == ENOTDIR && fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return S_ISLNK(st.st_mode)
-                   ? fs_fail(ELOOP, "open directory", path, e)
-                   : cf_error_set(e, CF_ERR_IO, __FILE__, __LINE__, "open directory '%s': not a directory", path);
+        return S_ISLNK(st.st_mode) ? fs_fail(ELOOP, "open directory", path, e)
+                                   : cf_error_set(e, CF_ERR_IO, __FILE__, __LINE__,
+                                                  "open directory '%s': not a directory", path);
     if (fd < 0)
         return fs_fail(number, "open directory", path, e);
     *ret_fd = fd;
     return CF_OK;
 }
 
-static cf_err real_file_open(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how, int *ret_fd, cf_error *e)
+static cf_err real_file_open(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how,
+                             int *ret_fd, cf_error *e)
 {
     static const int flags[] = {
         /* O_NONBLOCK: a fifo under a name that we expect to be a file must not stop us for ever. */
@@ -109,7 +113,8 @@ static cf_err real_file_open(const cf_fs *fs, int dir_fd, const char *name, cf_f
 static cf_err real_close(const cf_fs *fs, int fd, cf_error *e)
 {
     (void)fs;
-    /* Linux frees the descriptor also when close fails: a second close could hit another thread's file. */
+    /* Linux frees the descriptor also when close fails: a second close could hit another thread's
+     * file. */
     if (close(fd) != 0 && errno != EINTR)
         return fs_fail(errno, "close", "file", e);
     return CF_OK;
@@ -173,8 +178,8 @@ static void gather_deinit(gather *g)
 static cf_err gather_add(gather *g, const char *name, cf_error *e)
 {
     const size_t size = strlen(name) + 1;
-    CF_ENSURE(g->names.count < CF_DIR_ENTRY_TOTAL_MAX, e, CF_ERR_TOO_LARGE, "a directory has more than %d entries",
-              CF_DIR_ENTRY_TOTAL_MAX);
+    CF_ENSURE(g->names.count < CF_DIR_ENTRY_TOTAL_MAX, e, CF_ERR_TOO_LARGE,
+              "a directory has more than %d entries", CF_DIR_ENTRY_TOTAL_MAX);
     if (g->names.count == g->offset_cap) {
         const size_t cap = g->offset_cap == 0 ? 64 : g->offset_cap * 2;
         uint32_t *const offset = cf_realloc(g->names.offset, cap, sizeof(*offset));
@@ -204,7 +209,8 @@ static int name_compare(const void *a, const void *b, void *text)
     uint32_t at_b = 0;
     memcpy(&at_a, a, sizeof(at_a));
     memcpy(&at_b, b, sizeof(at_b));
-    return strcmp((const char *)text + at_a, (const char *)text + at_b); /* bytes, unsigned, no locale */
+    return strcmp((const char *)text + at_a,
+                  (const char *)text + at_b); /* bytes, unsigned, no locale */
 }
 
 static void dir_closep(DIR **dir)
@@ -246,11 +252,13 @@ static cf_err real_list(const cf_fs *fs, int dir_fd, cf_names *ret, cf_error *e)
     return CF_OK;
 }
 
-static cf_err real_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset, size_t *ret_len, cf_error *e)
+static cf_err real_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset,
+                         size_t *ret_len, cf_error *e)
 {
     (void)fs;
     CF_ENSURE(offset <= INT64_MAX && len <= INT64_MAX - offset, e, CF_ERR_IO,
-              "read %zu bytes at %llu: beyond what a file can have", len, (unsigned long long)offset);
+              "read %zu bytes at %llu: beyond what a file can have", len,
+              (unsigned long long)offset);
     size_t done = 0;
     while (done < len) {
         const ssize_t n = pread(fd, (uint8_t *)ret + done, len - done, (off_t)(offset + done));
@@ -270,7 +278,8 @@ static cf_err real_pwrite(const cf_fs *fs, int fd, cf_slice s, uint64_t offset, 
 {
     (void)fs;
     CF_ENSURE(offset <= INT64_MAX && s.len <= INT64_MAX - offset, e, CF_ERR_TOO_LARGE,
-              "write %zu bytes at %llu: beyond what a file can have", s.len, (unsigned long long)offset);
+              "write %zu bytes at %llu: beyond what a file can have", s.len,
+              (unsigned long long)offset);
     size_t done = 0;
     while (done < s.len) {
         const ssize_t n = pwrite(fd, s.ptr + done, s.len - done, (off_t)(offset + done));
@@ -286,8 +295,8 @@ static cf_err real_pwrite(const cf_fs *fs, int fd, cf_slice s, uint64_t offset, 
 static cf_err real_truncate(const cf_fs *fs, int fd, uint64_t size_bytes, cf_error *e)
 {
     (void)fs;
-    CF_ENSURE(size_bytes <= INT64_MAX, e, CF_ERR_TOO_LARGE, "truncate to %llu: beyond what a file can have",
-              (unsigned long long)size_bytes);
+    CF_ENSURE(size_bytes <= INT64_MAX, e, CF_ERR_TOO_LARGE,
+              "truncate to %llu: beyond what a file can have", (unsigned long long)size_bytes);
     int rc = -1;
     do {
         rc = ftruncate(fd, (off_t)size_bytes);
@@ -298,23 +307,28 @@ static cf_err real_truncate(const cf_fs *fs, int fd, uint64_t size_bytes, cf_err
 static cf_err real_sync(const cf_fs *fs, int fd, cf_error *e)
 {
     (void)fs;
-    /* Not repeated after a failure: the kernel may have dropped the dirty pages, and say success. */
+    /* Not repeated after a failure: the kernel may have dropped the dirty pages, and say success.
+     */
     return fsync(fd) == 0 ? CF_OK : fs_fail_fd(errno, "sync", fd, e);
 }
 
-static cf_err real_mkdir_at(const cf_fs *fs, int dir_fd, const char *name, uint32_t mode, cf_error *e)
+static cf_err real_mkdir_at(const cf_fs *fs, int dir_fd, const char *name, uint32_t mode,
+                            cf_error *e)
 {
     (void)fs;
-    return mkdirat(dir_fd, name, (mode_t)mode) == 0 ? CF_OK : fs_fail(errno, "make directory", name, e);
+    return mkdirat(dir_fd, name, (mode_t)mode) == 0 ? CF_OK
+                                                    : fs_fail(errno, "make directory", name, e);
 }
 
-static cf_err real_rename_at(const cf_fs *fs, int dir_fd, const char *from, const char *to, cf_error *e)
+static cf_err real_rename_at(const cf_fs *fs, int dir_fd, const char *from, const char *to,
+                             cf_error *e)
 {
     (void)fs;
     return renameat(dir_fd, from, dir_fd, to) == 0 ? CF_OK : fs_fail(errno, "rename to", to, e);
 }
 
-static cf_err real_link_at(const cf_fs *fs, int dir_fd, const char *from, const char *to, cf_error *e)
+static cf_err real_link_at(const cf_fs *fs, int dir_fd, const char *from, const char *to,
+                           cf_error *e)
 {
     (void)fs;
     return linkat(dir_fd, from, dir_fd, to, 0) == 0 ? CF_OK : fs_fail(errno, "link to", to, e);
@@ -329,23 +343,26 @@ static cf_err real_unlink_at(const cf_fs *fs, int dir_fd, const char *name, cf_e
 static cf_err real_rmdir_at(const cf_fs *fs, int dir_fd, const char *name, cf_error *e)
 {
     (void)fs;
-    return unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 ? CF_OK : fs_fail(errno, "remove directory", name, e);
+    return unlinkat(dir_fd, name, AT_REMOVEDIR) == 0 ? CF_OK
+                                                     : fs_fail(errno, "remove directory", name, e);
 }
 
-static cf_err real_readlink_at(const cf_fs *fs, int dir_fd, const char *name, char *ret, size_t size, cf_error *e)
+static cf_err real_readlink_at(const cf_fs *fs, int dir_fd, const char *name, char *ret,
+                               size_t size, cf_error *e)
 {
     (void)fs;
     const ssize_t n = readlinkat(dir_fd, name, ret, size);
     if (n < 0)
         return fs_fail(errno, "read link", name, e);
     /* A full buffer may have been cut, and has no room for the NUL. */
-    CF_ENSURE((size_t)n < size, e, CF_ERR_TOO_LARGE, "read link '%s': its target has more than %zu bytes", name,
-              size - 1);
+    CF_ENSURE((size_t)n < size, e, CF_ERR_TOO_LARGE,
+              "read link '%s': its target has more than %zu bytes", name, size - 1);
     ret[n] = '\0';
     return CF_OK;
 }
 
-static cf_err real_symlink_at(const cf_fs *fs, const char *target, int dir_fd, const char *name, cf_error *e)
+static cf_err real_symlink_at(const cf_fs *fs, const char *target, int dir_fd, const char *name,
+                              cf_error *e)
 {
     (void)fs;
     return symlinkat(target, dir_fd, name) == 0 ? CF_OK : fs_fail(errno, "make link", name, e);
@@ -360,7 +377,8 @@ static cf_err real_chmod_fd(const cf_fs *fs, int fd, uint32_t mode, cf_error *e)
 static cf_err real_chown_fd(const cf_fs *fs, int fd, uint32_t uid, uint32_t gid, cf_error *e)
 {
     (void)fs;
-    return fchown(fd, (uid_t)uid, (gid_t)gid) == 0 ? CF_OK : fs_fail_fd(errno, "set owner of", fd, e);
+    return fchown(fd, (uid_t)uid, (gid_t)gid) == 0 ? CF_OK
+                                                   : fs_fail_fd(errno, "set owner of", fd, e);
 }
 
 static cf_err real_utime_fd(const cf_fs *fs, int fd, int64_t mtime_ns, cf_error *e)

@@ -25,7 +25,8 @@ cf_err cf_hash_init(cf_hash *h, cf_hash_kind kind, cf_error *e)
 cf_err cf_hash_update(cf_hash *h, cf_slice s, cf_error *e)
 {
     assert(h->ctx != NULL);
-    CF_ENSURE(s.len == 0 || EVP_DigestUpdate(h->ctx, s.ptr, s.len) == 1, e, CF_ERR_FAILED, "hash %zu bytes", s.len);
+    CF_ENSURE(s.len == 0 || EVP_DigestUpdate(h->ctx, s.ptr, s.len) == 1, e, CF_ERR_FAILED,
+              "hash %zu bytes", s.len);
     return CF_OK;
 }
 
@@ -112,7 +113,8 @@ void cf_base64_render(cf_slice s, char *ret)
     char *out = ret;
     for (size_t i = 0; i < s.len; i += 3) {
         const size_t left = s.len - i;
-        const uint32_t group = (uint32_t)s.ptr[i] << 16 | (left > 1 ? (uint32_t)s.ptr[i + 1] << 8 : 0) |
+        const uint32_t group = (uint32_t)s.ptr[i] << 16 |
+                               (left > 1 ? (uint32_t)s.ptr[i + 1] << 8 : 0) |
                                (left > 2 ? (uint32_t)s.ptr[i + 2] : 0);
         *out++ = digits[group >> 18];
         *out++ = digits[group >> 12 & 63];

@@ -24,14 +24,17 @@ typedef struct cf_hash {
     cf_hash_kind kind;
 } cf_hash;
 
-CF_NODISCARD cf_err cf_hash_init(cf_hash *h, cf_hash_kind kind, cf_error *e); /* again: starts anew */
+CF_NODISCARD cf_err cf_hash_init(cf_hash *h, cf_hash_kind kind,
+                                 cf_error *e); /* again: starts anew */
 CF_NODISCARD cf_err cf_hash_update(cf_hash *h, cf_slice s, cf_error *e);
-CF_NODISCARD cf_err cf_hash_final(cf_hash *h, uint8_t *ret_digest, cf_error *e); /* 32 or 16 bytes */
+CF_NODISCARD cf_err cf_hash_final(cf_hash *h, uint8_t *ret_digest,
+                                  cf_error *e); /* 32 or 16 bytes */
 void cf_hash_deinit(cf_hash *h);
 
 CF_NODISCARD cf_err cf_sha256(cf_slice s, uint8_t ret[CF_SHA256_LEN], cf_error *e);
 CF_NODISCARD cf_err cf_md5(cf_slice s, uint8_t ret[CF_MD5_LEN], cf_error *e);
-CF_NODISCARD cf_err cf_hmac_sha256(cf_slice key, cf_slice s, uint8_t ret[CF_SHA256_LEN], cf_error *e);
+CF_NODISCARD cf_err cf_hmac_sha256(cf_slice key, cf_slice s, uint8_t ret[CF_SHA256_LEN],
+                                   cf_error *e);
 
 /* Lower-case hex and NUL: ret has 2 * s.len + 1 bytes. */
 void cf_hex_render(cf_slice s, char *ret);

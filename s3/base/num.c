@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Numbers and times, by hand: the C library's parsers follow the locale, skip blanks and accept signs.
- * The calendar is the proleptic Gregorian one, years 1 to 9999, no leap seconds.
+ * Numbers and times, by hand: the C library's parsers follow the locale, skip blanks and accept
+ * signs. The calendar is the proleptic Gregorian one, years 1 to 9999, no leap seconds.
  */
 #include "s3/base/num.h"
 
@@ -47,7 +47,8 @@ typedef struct size_unit {
 } size_unit;
 
 static const size_unit size_units[] = {
-    {"", 0}, {"B", 0}, {"K", 10}, {"KiB", 10}, {"M", 20}, {"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40}, {"TiB", 40},
+    {"", 0},     {"B", 0},  {"K", 10},   {"KiB", 10}, {"M", 20},
+    {"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40},   {"TiB", 40},
 };
 
 bool cf_size_parse(cf_slice text, uint64_t *ret_bytes)
@@ -87,8 +88,9 @@ const char *cf_size_render(uint64_t bytes, char ret[CF_SIZE_TEXT_SIZE])
         const uint64_t rest = (bytes >> (10 * unit - 10)) & 1023;
         const uint64_t tenths = whole * 10 + (rest * 10 + 512) / 1024;
         if (tenths < 10240 || unit == 6) {
-            (void)snprintf(ret, CF_SIZE_TEXT_SIZE, "%llu.%llu %s", (unsigned long long)(tenths / 10),
-                           (unsigned long long)(tenths % 10), names[unit]);
+            (void)snprintf(ret, CF_SIZE_TEXT_SIZE, "%llu.%llu %s",
+                           (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10),
+                           names[unit]);
             return ret;
         }
     }
@@ -108,7 +110,8 @@ static int64_t civil_to_days(int64_t year, unsigned month, unsigned day)
     const int64_t era = (y >= 0 ? y : y - 399) / 400;
     const int64_t year_of_era = y - era * 400;
     const int64_t day_of_year = (153 * (int64_t)((month + 9) % 12) + 2) / 5 + day - 1;
-    const int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    const int64_t day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     return era * ERA_DAYS + day_of_era - EPOCH_DAYS;
 }
 
@@ -124,10 +127,13 @@ static civil civil_of(int64_t utc_ms)
     days += EPOCH_DAYS;
     const int64_t era = (days >= 0 ? days : days - (ERA_DAYS - 1)) / ERA_DAYS;
     const int64_t day_of_era = days - era * ERA_DAYS;
-    const int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    const int64_t day_of_year =
+        day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     const int64_t month_from_march = (5 * day_of_year + 2) / 153;
-    const unsigned month = (unsigned)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
+    const unsigned month =
+        (unsigned)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
     return (civil){
         .year = year_of_era + era * 400 + (month <= 2 ? 1 : 0),
         .month = month,
@@ -152,8 +158,8 @@ static bool civil_to_ms(const civil *c, unsigned ms, int64_t *ret_utc_ms)
 {
     if (!civil_valid(c))
         return false;
-    const int64_t utc_s =
-        civil_to_days(c->year, c->month, c->day) * DAY_S + (int64_t)(c->hour * 3600 + c->minute * 60 + c->second);
+    const int64_t utc_s = civil_to_days(c->year, c->month, c->day) * DAY_S +
+                          (int64_t)(c->hour * 3600 + c->minute * 60 + c->second);
     *ret_utc_ms = utc_s * 1000 + ms;
     return true;
 }
@@ -170,15 +176,15 @@ static civil civil_clamped(int64_t utc_ms)
 void cf_time_render_iso(int64_t utc_ms, char ret[CF_TIME_SIZE])
 {
     const civil c = civil_clamped(utc_ms);
-    (void)snprintf(ret, CF_TIME_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000, c.month % 100,
-                   c.day % 100, c.hour % 100, c.minute % 100, c.second % 100);
+    (void)snprintf(ret, CF_TIME_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000,
+                   c.month % 100, c.day % 100, c.hour % 100, c.minute % 100, c.second % 100);
 }
 
 void cf_time_render_basic(int64_t utc_ms, char ret[CF_TIME_SIZE])
 {
     const civil c = civil_clamped(utc_ms);
-    (void)snprintf(ret, CF_TIME_SIZE, "%04u%02u%02uT%02u%02u%02uZ", (unsigned)c.year % 10000, c.month % 100,
-                   c.day % 100, c.hour % 100, c.minute % 100, c.second % 100);
+    (void)snprintf(ret, CF_TIME_SIZE, "%04u%02u%02uT%02u%02u%02uZ", (unsigned)c.year % 10000,
+                   c.month % 100, c.day % 100, c.hour % 100, c.minute % 100, c.second % 100);
 }
 
 /* A cursor over a fixed form: letters of the form stand for themselves but

@@ -9,14 +9,15 @@
 
 #include "s3/slice.h"
 
-/* Whole text, decimal digits only (cf_i64_parse: one leading '-'); false on overflow or anything else. */
+/* Whole text, decimal digits only (cf_i64_parse: one leading '-'); false on overflow or anything
+ * else. */
 bool cf_u64_parse(cf_slice text, uint64_t *ret);
 bool cf_i64_parse(cf_slice text, int64_t *ret);
 /* "64", "64K", "64KiB", "128 MiB", "2G": powers of 1024. */
 bool cf_size_parse(cf_slice text, uint64_t *ret_bytes);
 
 enum {
-    CF_TIME_SIZE = 32,       /* room for every form below, with NUL */
+    CF_TIME_SIZE = 32, /* room for every form below, with NUL */
     CF_SIZE_TEXT_SIZE = 32,
 };
 /* "431.0 MiB" */

@@ -23,8 +23,8 @@ void cf_secret_deinit(cf_secret *s)
 
 cf_err cf_secret_set(cf_secret *s, cf_slice value, cf_error *e)
 {
-    CF_ENSURE(value.len <= CF_SECRET_LEN_MAX, e, CF_ERR_TOO_LARGE, "a secret has %zu bytes, at most %d are allowed",
-              value.len, CF_SECRET_LEN_MAX);
+    CF_ENSURE(value.len <= CF_SECRET_LEN_MAX, e, CF_ERR_TOO_LARGE,
+              "a secret has %zu bytes, at most %d are allowed", value.len, CF_SECRET_LEN_MAX);
     uint8_t *const data = cf_alloc(value.len + 1, 1);
     CF_ENSURE(data != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", value.len + 1);
     if (value.len > 0)
@@ -70,7 +70,8 @@ static const redacted_row redacted_rows[] = {
 static bool redacted_equal(const uint8_t *name, const char *row, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        const uint8_t c = name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + ('a' - 'A')) : name[i];
+        const uint8_t c =
+            name[i] >= 'A' && name[i] <= 'Z' ? (uint8_t)(name[i] + ('a' - 'A')) : name[i];
         if (c != (uint8_t)row[i])
             return false;
     }
@@ -82,7 +83,8 @@ bool cf_redacted(cf_slice name)
     for (size_t i = 0; i < sizeof(redacted_rows) / sizeof(redacted_rows[0]); i++) {
         const redacted_row *const row = &redacted_rows[i];
         const size_t len = strlen(row->name);
-        if ((row->prefix ? name.len >= len : name.len == len) && redacted_equal(name.ptr, row->name, len))
+        if ((row->prefix ? name.len >= len : name.len == len) &&
+            redacted_equal(name.ptr, row->name, len))
             return true;
     }
     return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * UTF-8 by the table of RFC 3629: what the first byte is decides how many follow and where the second lies.
+ * UTF-8 by the table of RFC 3629: what the first byte is decides how many follow and where the
+ * second lies.
  */
 #include "s3/base/utf8.h"
 

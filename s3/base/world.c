@@ -44,7 +44,8 @@ static void world_sleep_ms(void *impl, uint64_t ms)
     /* Slices: a signal may be taken by another thread, whose flag only a look can show. */
     enum { SLICE_MS = 50 };
     const uint64_t start_ms = world_mono_ms(impl);
-    for (uint64_t passed_ms = 0; passed_ms < ms && !world_stopping(impl); passed_ms = world_mono_ms(impl) - start_ms) {
+    for (uint64_t passed_ms = 0; passed_ms < ms && !world_stopping(impl);
+         passed_ms = world_mono_ms(impl) - start_ms) {
         const uint64_t left_ms = ms - passed_ms;
         const long nap_ms = left_ms < SLICE_MS ? (long)left_ms : SLICE_MS;
         const struct timespec nap = {.tv_nsec = nap_ms * 1000000};
@@ -55,11 +56,14 @@ static void world_sleep_ms(void *impl, uint64_t ms)
 static void world_random(void *impl, void *ret, size_t len)
 {
     (void)impl;
-    enum { STEP_MAX = 256 }; /* getrandom(2): requests up to 256 bytes are not cut short by signals */
+    enum {
+        STEP_MAX = 256
+    }; /* getrandom(2): requests up to 256 bytes are not cut short by signals */
     uint8_t *at = ret;
     while (len > 0) {
         const ssize_t n = getrandom(at, len < STEP_MAX ? len : STEP_MAX, 0);
-        CF_CHECK(n > 0 || errno == EINTR); /* ids that are not random would overwrite others' objects */
+        CF_CHECK(n > 0 ||
+                 errno == EINTR); /* ids that are not random would overwrite others' objects */
         if (n > 0) {
             at += n;
             len -= (size_t)n;

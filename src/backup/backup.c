@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Backup: one run from the lease to the commit. The order of the steps is the design (docs/FORMAT.md): bytes before
- * claim, one conditional PUT last. Killed anywhere, the repository stays valid and what was committed stays committed.
+ * Backup: one run from the lease to the commit. The order of the steps is the design
+ * (docs/FORMAT.md): bytes before claim, one conditional PUT last. Killed anywhere, the repository
+ * stays valid and what was committed stays committed.
  */
 #include "backup/backup.h"
 
@@ -36,14 +37,17 @@ static void result_fill(const cf_backup *const b, cf_backup_result *const ret)
         memcpy(ret->parent, b->parent->run.text, sizeof(ret->parent));
 }
 
-/* The snapshot is committed: a lease that stays is only a wait for the next run, so it is told, not failed. */
+/* The snapshot is committed: a lease that stays is only a wait for the next run, so it is told, not
+ * failed. */
 static void release_lease(cf_backup *const b)
 {
     cf_error ignored = {0};
 
     if (cf_lease_release(CF_STEAL(b->lease), &ignored) != CF_OK)
-        cf_backup_log(b, CF_LOG_WARN, "the lease could not be released: %s\nHINT: it runs out by itself in %d minutes", ignored.message,
-                      CF_LEASE_TTL_S / 60);
+        cf_backup_log(
+            b, CF_LOG_WARN,
+            "the lease could not be released: %s\nHINT: it runs out by itself in %d minutes",
+            ignored.message, CF_LEASE_TTL_S / 60);
 }
 
 static cf_err rehearse(cf_backup *const b, cf_error *const e)
@@ -53,7 +57,8 @@ static cf_err rehearse(cf_backup *const b, cf_error *const e)
     return cf_backup_rehearse(b, e);
 }
 
-cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts, cf_backup_result *const ret, cf_error *const e)
+cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts,
+                     cf_backup_result *const ret, cf_error *const e)
 {
     cf_ctx full = *ctx;
     CF_CLEANUP(cf_backup_deinit) cf_backup b = {.ctx = &full, .opts = opts};
@@ -61,16 +66,17 @@ cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts, 
     full.world = ctx->world != NULL ? ctx->world : cf_world_real();
     full.fs = ctx->fs != NULL ? ctx->fs : cf_fs_real();
     b.started_mono_ms = full.world->mono_ms(full.world->impl);
-    CF_TRY(cf_backup_connect(&b, e));                  /* the repository, checked before the node is touched */
+    CF_TRY(cf_backup_connect(&b, e)); /* the repository, checked before the node is touched */
     if (opts->dry_run) {
         CF_TRY(rehearse(&b, e));
     } else {
-        CF_TRY(cf_backup_claim(&b, e));                /* 1, 2. lease and parent: nobody prunes what we name */
-        CF_TRY(cf_backup_plan(&b, e));                 /* 3, 4. preflight, plan, and the cut is pinned */
-        CF_TRY(cf_backup_read(&b, e));                 /* 5. bytes before claim, in the profile's order */
-        CF_TRY(b.profile->last_look(b.source, e));     /* 6. did the node change in a way that matters? */
-        CF_TRY(cf_backup_commit(&b, e));               /* 7. segments, then the commit point: one PUT, last */
-        release_lease(&b);                             /* 8. */
+        CF_TRY(cf_backup_claim(&b, e)); /* 1, 2. lease and parent: nobody prunes what we name */
+        CF_TRY(cf_backup_plan(&b, e));  /* 3, 4. preflight, plan, and the cut is pinned */
+        CF_TRY(cf_backup_read(&b, e));  /* 5. bytes before claim, in the profile's order */
+        CF_TRY(
+            b.profile->last_look(b.source, e)); /* 6. did the node change in a way that matters? */
+        CF_TRY(cf_backup_commit(&b, e)); /* 7. segments, then the commit point: one PUT, last */
+        release_lease(&b);               /* 8. */
     }
     result_fill(&b, ret);
     return CF_OK;
@@ -79,14 +85,18 @@ cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts, 
 cf_err cf_backup_connect(cf_backup *const b, cf_error *const e)
 {
     const cf_backup_opts *const o = b->opts;
-    const uint64_t memory = o->remote.memory_bytes != 0 ? o->remote.memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB << 20;
+    const uint64_t memory = o->remote.memory_bytes != 0 ? o->remote.memory_bytes
+                                                        : (uint64_t)CF_MEMORY_DEFAULT_MIB << 20;
 
-    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE, "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
+    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE,
+              "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
     CF_TRY(cf_node_name_check(o->node, e));
     CF_ENSURE(o->profile != NULL, e, CF_ERR_USAGE, "no profile given\nHINT: --profile kurrentdb");
     b->profile = cf_profile_find(o->profile);
-    CF_ENSURE(b->profile != NULL, e, CF_ERR_USAGE, "profile '%s' is not known\nHINT: --profile kurrentdb", o->profile);
-    CF_ENSURE(o->db != NULL, e, CF_ERR_USAGE, "no database directory given\nHINT: --db /var/lib/kurrentdb");
+    CF_ENSURE(b->profile != NULL, e, CF_ERR_USAGE,
+              "profile '%s' is not known\nHINT: --profile kurrentdb", o->profile);
+    CF_ENSURE(o->db != NULL, e, CF_ERR_USAGE,
+              "no database directory given\nHINT: --db /var/lib/kurrentdb");
     CF_TRY(cf_memory_plan_make(memory, o->remote.jobs, &b->memory, e));
 
     const cf_store_sizes sizes = {

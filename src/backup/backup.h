@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Backup: what the steps of one run share. backup.c reads as the plan; claim.c, plan.c, read.c and commit.c are the steps.
+ * Backup: what the steps of one run share. backup.c reads as the plan; claim.c, plan.c, read.c and
+ * commit.c are the steps.
  */
 #ifndef SRC_BACKUP_BACKUP_H
 #define SRC_BACKUP_BACKUP_H
@@ -13,8 +14,8 @@
 #include "repo/repo.h"
 
 typedef struct cf_backup {
-    const cf_ctx *ctx;            /* borrowed; world and fs are set */
-    const cf_backup_opts *opts;   /* borrowed */
+    const cf_ctx *ctx;          /* borrowed; world and fs are set */
+    const cf_backup_opts *opts; /* borrowed */
     const cf_profile *profile;
     cf_memory_plan memory;
     uint64_t started_mono_ms;
@@ -25,10 +26,10 @@ typedef struct cf_backup {
 
     cf_run run;
     cf_lease *lease;
-    cf_root *parent;              /* NULL: the first snapshot, or one that cannot be read */
-    cf_run_id chosen;             /* the newest snapshot when the parent was chosen; "" when there was none */
-    bool reuse;                   /* the parent's packs may be named */
-    cf_cursor *prior;             /* over the parent's files; NULL without reuse */
+    cf_root *parent;  /* NULL: the first snapshot, or one that cannot be read */
+    cf_run_id chosen; /* the newest snapshot when the parent was chosen; "" when there was none */
+    bool reuse;       /* the parent's packs may be named */
+    cf_cursor *prior; /* over the parent's files; NULL without reuse */
 
     cf_source *source;
     uint64_t plan_files, plan_reused, plan_read_bytes;
@@ -37,17 +38,20 @@ typedef struct cf_backup {
     cf_manifest *manifest;
     cf_upload *upload;
     struct cf_pending *first, *last; /* owned; files under way, in the order of results */
-    struct cf_sparse *sparse;     /* NULL: no pack of the parent is worth emptying */
+    struct cf_sparse *sparse;        /* NULL: no pack of the parent is worth emptying */
     cf_totals totals;
     uint64_t bytes_changed, packs_new;
 } cf_backup;
 
-/* Each step leaves b as it was on failure, or half-made and ready for cf_backup_deinit. Errors as cf_backup_run says. */
+/* Each step leaves b as it was on failure, or half-made and ready for cf_backup_deinit. Errors as
+ * cf_backup_run says. */
 CF_NODISCARD cf_err cf_backup_connect(cf_backup *b, cf_error *e);
 CF_NODISCARD cf_err cf_backup_claim(cf_backup *b, cf_error *e);
-CF_NODISCARD cf_err cf_backup_find_parent(cf_backup *b, cf_error *e); /* without a lease: for a dry run */
+CF_NODISCARD cf_err cf_backup_find_parent(cf_backup *b,
+                                          cf_error *e); /* without a lease: for a dry run */
 CF_NODISCARD cf_err cf_backup_plan(cf_backup *b, cf_error *e);
-CF_NODISCARD cf_err cf_backup_rehearse(cf_backup *b, cf_error *e);    /* dry run: goes through the plan, reads nothing */
+CF_NODISCARD cf_err
+cf_backup_rehearse(cf_backup *b, cf_error *e); /* dry run: goes through the plan, reads nothing */
 CF_NODISCARD cf_err cf_backup_read(cf_backup *b, cf_error *e);
 CF_NODISCARD cf_err cf_backup_commit(cf_backup *b, cf_error *e);
 void cf_backup_deinit(cf_backup *b); /* releases the lease too when it is still held */
@@ -58,10 +62,11 @@ void cf_backup_progress(const cf_backup *b, const char *phase);
 /* One file under way: the profile's entry and a copy of the parent's line. */
 typedef struct cf_pending {
     struct cf_pending *next;
-    cf_entry *entry;              /* the profile's */
-    cf_file_line *prior;          /* owned; NULL: the parent has no such file */
+    cf_entry *entry;     /* the profile's */
+    cf_file_line *prior; /* owned; NULL: the parent has no such file */
 } cf_pending;
-CF_NODISCARD cf_err cf_pending_new(cf_entry *entry, const cf_file_line *prior, cf_pending **ret, cf_error *e);
+CF_NODISCARD cf_err cf_pending_new(cf_entry *entry, const cf_file_line *prior, cf_pending **ret,
+                                   cf_error *e);
 void cf_pending_free(cf_pending *p);
 static inline void cf_pending_freep(cf_pending **p)
 {
@@ -72,7 +77,8 @@ static inline void cf_pending_freep(cf_pending **p)
 typedef struct cf_sparse cf_sparse;
 CF_NODISCARD cf_err cf_sparse_load(cf_backup *b, cf_error *e);
 void cf_sparse_free(cf_sparse *s);
-bool cf_sparse_wants(const cf_backup *b, const cf_file_line *prior); /* the file stands in one, and fits */
+bool cf_sparse_wants(const cf_backup *b,
+                     const cf_file_line *prior); /* the file stands in one, and fits */
 void cf_sparse_spend(cf_backup *b, uint64_t bytes);
 /* Takes out the extents that stand in one, as far as they fit: they will be sent. */
 void cf_sparse_strip(cf_backup *b, cf_extent *extents, size_t *total);

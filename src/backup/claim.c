@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Claim: LIST snapshots to choose the parent, PUT the lease that names it, then LIST again: the parent must be the newest
- * there, else again with a new lease. The order was model-checked (DESIGN 5, "Start of a run"); a prune that runs at the same
- * time keeps what the lease names.
+ * Claim: LIST snapshots to choose the parent, PUT the lease that names it, then LIST again: the
+ * parent must be the newest there, else again with a new lease. The order was model-checked (DESIGN
+ * 5, "Start of a run"); a prune that runs at the same time keeps what the lease names.
  */
 #include "backup/backup.h"
 #include "s3/base/cleanup.h"
 
-enum { CF_CLAIM_TRIES_MAX = 8 }; /* ours: each try lost means another run of this node committed in between */
+enum {
+    CF_CLAIM_TRIES_MAX = 8
+}; /* ours: each try lost means another run of this node committed in between */
 
 static void root_freep(cf_root **const r)
 {
@@ -19,7 +21,8 @@ static cf_run_id newest_of(const cf_snapshot_ids *const ids)
     return ids->total > 0 ? ids->id[ids->total - 1] : (cf_run_id){{0}};
 }
 
-/* The newest snapshot, or none. A root that is damaged is no parent: the run then stands alone and says so. */
+/* The newest snapshot, or none. A root that is damaged is no parent: the run then stands alone and
+ * says so. */
 static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, cf_error *const e)
 {
     CF_CLEANUP(root_freep) cf_root *root = NULL;
@@ -30,7 +33,9 @@ static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, 
         const cf_err err = cf_snapshot_load(&b->repo, b->opts->node, newest, &root, &why);
 
         if (err == CF_ERR_DAMAGE) {
-            cf_backup_log(b, CF_LOG_WARN, "snapshot %s cannot be the parent: %s; everything is read and sent again", newest->text, why.message);
+            cf_backup_log(b, CF_LOG_WARN,
+                          "snapshot %s cannot be the parent: %s; everything is read and sent again",
+                          newest->text, why.message);
         } else if (err != CF_OK) {
             if (e != NULL)
                 *e = why;
@@ -61,7 +66,8 @@ static cf_err reuse_decide(cf_backup *const b, cf_error *const e)
         return CF_OK;
     CF_TRY(cf_repo_list_marks(&b->repo, b->opts->node, &b->parent->run, mark_seen, &damaged, e));
     if (damaged) {
-        cf_backup_log(b, CF_LOG_WARN, "snapshot %s is marked as damaged: nothing of it is reused", b->parent->run.text);
+        cf_backup_log(b, CF_LOG_WARN, "snapshot %s is marked as damaged: nothing of it is reused",
+                      b->parent->run.text);
         b->reuse = false;
         return CF_OK;
     }
@@ -120,6 +126,8 @@ cf_err cf_backup_claim(cf_backup *const b, cf_error *const e)
             return reuse_decide(b, e);
         CF_TRY(parent_load(b, &ids, e));
     }
-    CF_FAIL(e, CF_ERR_LOCKED, "other runs of node '%s' committed %d times while this one started\nHINT: is a backup started twice?", b->opts->node,
-            CF_CLAIM_TRIES_MAX);
+    CF_FAIL(e, CF_ERR_LOCKED,
+            "other runs of node '%s' committed %d times while this one started\nHINT: is a backup "
+            "started twice?",
+            b->opts->node, CF_CLAIM_TRIES_MAX);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Commit: the manifest's segments, then the root. Before the root's PUT nothing of this run counts; after it all of it does.
+ * Commit: the manifest's segments, then the root. Before the root's PUT nothing of this run counts;
+ * after it all of it does.
  */
 #include "backup/backup.h"
 

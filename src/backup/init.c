@@ -7,7 +7,8 @@
 #include "s3/base/cleanup.h"
 #include "store/open.h"
 
-cf_err cf_init_run(const cf_ctx *const ctx, const cf_remote *const remote, cf_init_result *const ret, cf_error *const e)
+cf_err cf_init_run(const cf_ctx *const ctx, const cf_remote *const remote,
+                   cf_init_result *const ret, cf_error *const e)
 {
     cf_ctx full = *ctx;
     CF_CLEANUP(cf_store_freep) cf_store *store = NULL;

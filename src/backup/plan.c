@@ -35,7 +35,8 @@ cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
     };
     cf_backup_progress(b, "looking");
     CF_TRY(b->profile->open(&opts, &b->source, e));
-    CF_TRY(b->profile->plan(b->source, b->prior, b->parent != NULL ? b->parent->facts : NULL, b->parent != NULL ? b->parent->run.text : NULL, e));
+    CF_TRY(b->profile->plan(b->source, b->prior, b->parent != NULL ? b->parent->facts : NULL,
+                            b->parent != NULL ? b->parent->run.text : NULL, e));
     b->profile->plan_totals(b->source, &b->plan_files, &b->plan_reused, &b->plan_read_bytes);
     if (b->prior != NULL)
         CF_TRY(cf_cursor_rewind(b->prior, e));
@@ -44,8 +45,10 @@ cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
 
 cf_err cf_backup_rehearse(cf_backup *const b, cf_error *const e)
 {
-    static const char *const words[] = {
-        [CF_ENTRY_REUSE] = "keep", [CF_ENTRY_INLINE] = "store", [CF_ENTRY_WHOLE] = "send", [CF_ENTRY_PARTS] = "compare"};
+    static const char *const words[] = {[CF_ENTRY_REUSE] = "keep",
+                                        [CF_ENTRY_INLINE] = "store",
+                                        [CF_ENTRY_WHOLE] = "send",
+                                        [CF_ENTRY_PARTS] = "compare"};
     cf_entry *entry = NULL;
 
     for (;;) {
@@ -53,12 +56,14 @@ cf_err cf_backup_rehearse(cf_backup *const b, cf_error *const e)
         if (entry == NULL)
             break;
         char size[CF_SIZE_TEXT_SIZE];
-        cf_backup_log(b, CF_LOG_DETAIL, "would %s %s, %s", words[entry->how], entry->path, cf_size_render(entry->size_bytes, size));
+        cf_backup_log(b, CF_LOG_DETAIL, "would %s %s, %s", words[entry->how], entry->path,
+                      cf_size_render(entry->size_bytes, size));
         b->totals.files_total++;
         b->totals.files_reused += entry->how == CF_ENTRY_REUSE;
         b->totals.files_new += entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_INLINE;
         b->totals.source_bytes += entry->size_bytes;
-        b->bytes_changed += entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_PARTS ? entry->read_bytes : 0;
+        b->bytes_changed +=
+            entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_PARTS ? entry->read_bytes : 0;
         CF_TRY(b->profile->read_done(b->source, entry, /* outcome= */ NULL, e));
     }
     b->totals.read_bytes = b->profile->bytes_looked(b->source);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Read: the plan goes through the pipeline, and each result becomes a line of the manifest, in the profile's order.
+ * Read: the plan goes through the pipeline, and each result becomes a line of the manifest, in the
+ * profile's order.
  */
 #include "backup/backup.h"
 
@@ -11,13 +12,16 @@
 #include "s3/base/num.h"
 
 /* A new packs's key below runs/. Called by the pipeline, one thread at a time. */
-static cf_err next_pack(void *const impl, const char *const hint, char ret_key[CF_KEY_LEN_MAX + 1], cf_error *const e)
+static cf_err next_pack(void *const impl, const char *const hint, char ret_key[CF_KEY_LEN_MAX + 1],
+                        cf_error *const e)
 {
     cf_backup *const b = impl;
     char key[CF_KEY_LEN_MAX + 1];
     const uint32_t seq = cf_run_next_seq(&b->run);
 
-    CF_ENSURE(seq <= CF_SEQ_MAX, e, CF_ERR_TOO_LARGE, "run %s has written %u objects, the most a run may", b->run.id.text, (unsigned)CF_SEQ_MAX);
+    CF_ENSURE(seq <= CF_SEQ_MAX, e, CF_ERR_TOO_LARGE,
+              "run %s has written %u objects, the most a run may", b->run.id.text,
+              (unsigned)CF_SEQ_MAX);
     cf_key_run_object(key, &b->run, seq, "pack", hint, ".zst");
     (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "%s", key + strlen(b->runs_prefix));
     return CF_OK;
@@ -38,12 +42,14 @@ static cf_err on_line(void *const impl, const cf_slice line, cf_error *const e)
 }
 
 /* The content's part of a line, by how the file came here. */
-static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line *const prior, const cf_upload_result *const r,
-                                cf_file_line *const l, cf_error *const e)
+static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line *const prior,
+                                const cf_upload_result *const r, cf_file_line *const l,
+                                cf_error *const e)
 {
     l->has_sha256 = true;
     switch (entry->how) {
-    case CF_ENTRY_REUSE: /* the parent's line as it is: the file was not looked at, and equal lines make equal segments */
+    case CF_ENTRY_REUSE: /* the parent's line as it is: the file was not looked at, and equal lines
+                            make equal segments */
         CF_CHECK(prior != NULL);
         l->size_bytes = prior->size_bytes;
         l->mode = prior->mode;
@@ -69,7 +75,8 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
         if (entry->cert_from_read) {
             if (entry->cert_tail_bytes == CF_CERT_LEN_MAX)
                 l->cert_header = cf_slice_of(r->head, CF_CERT_LEN_MAX);
-            l->cert_footer = cf_slice_of(r->tail + CF_CERT_LEN_MAX - entry->cert_tail_bytes, entry->cert_tail_bytes);
+            l->cert_footer = cf_slice_of(r->tail + CF_CERT_LEN_MAX - entry->cert_tail_bytes,
+                                         entry->cert_tail_bytes);
         }
         memcpy(l->sha256, r->sha256, sizeof(l->sha256));
         return CF_OK;
@@ -78,7 +85,8 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
 }
 
 /* Nothing was sent for it: its bytes were there already. */
-static bool is_reused(const cf_entry *const entry, const cf_file_line *const prior, const cf_upload_result *const r)
+static bool is_reused(const cf_entry *const entry, const cf_file_line *const prior,
+                      const cf_upload_result *const r)
 {
     if (entry->how == CF_ENTRY_REUSE)
         return true;
@@ -91,8 +99,10 @@ static bool is_reused(const cf_entry *const entry, const cf_file_line *const pri
 
 static void count(cf_backup *const b, const cf_pending *const p, const cf_upload_result *const r)
 {
-    static const char *const words[] = {
-        [CF_ENTRY_REUSE] = "kept", [CF_ENTRY_INLINE] = "stored", [CF_ENTRY_WHOLE] = "sent", [CF_ENTRY_PARTS] = "compared"};
+    static const char *const words[] = {[CF_ENTRY_REUSE] = "kept",
+                                        [CF_ENTRY_INLINE] = "stored",
+                                        [CF_ENTRY_WHOLE] = "sent",
+                                        [CF_ENTRY_PARTS] = "compared"};
     const cf_entry *const entry = p->entry;
     const bool reused = is_reused(entry, p->prior, r);
     char size[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE];
@@ -103,8 +113,8 @@ static void count(cf_backup *const b, const cf_pending *const p, const cf_upload
     b->totals.source_bytes += entry->size_bytes;
     b->bytes_changed += r->new_bytes;
     if (b->ctx->log != NULL)
-        cf_backup_log(b, CF_LOG_DETAIL, "%s %s, %s, %s new", words[entry->how], entry->path, cf_size_render(entry->size_bytes, size),
-                      cf_size_render(r->new_bytes, sent));
+        cf_backup_log(b, CF_LOG_DETAIL, "%s %s, %s, %s new", words[entry->how], entry->path,
+                      cf_size_render(entry->size_bytes, size), cf_size_render(r->new_bytes, sent));
 }
 
 /* Journal and lease: what must happen now and then while bytes flow. */
@@ -225,8 +235,11 @@ static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *con
 
 cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
 {
-    const cf_manifest_opts manifest = {
-        .repo = &b->repo, .run = &b->run, .parent = b->reuse ? b->parent : NULL, .on_line = on_line, .impl = b};
+    const cf_manifest_opts manifest = {.repo = &b->repo,
+                                       .run = &b->run,
+                                       .parent = b->reuse ? b->parent : NULL,
+                                       .on_line = on_line,
+                                       .impl = b};
     const cf_upload_opts upload = {
         .store = b->store,
         .fs = b->ctx->fs,

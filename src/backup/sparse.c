@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sparse packs: those of which the parent uses little. Their live files are sent again, a little in each run, so that a pack falls
- * out of use whole and prune can have it; nothing is ever rewritten in the store.
+ * Sparse packs: those of which the parent uses little. Their live files are sent again, a little in
+ * each run, so that a pack falls out of use whole and prune can have it; nothing is ever rewritten
+ * in the store.
  */
 #include "backup/backup.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 
 enum {
-    CF_SPARSE_TOTAL_MAX = 256,  /* ours: packs one run looks at; the next run takes the others */
-    CF_SPARSE_SHARE = 10,       /* at most a tenth of what the run reads is sent for this */
+    CF_SPARSE_TOTAL_MAX = 256, /* ours: packs one run looks at; the next run takes the others */
+    CF_SPARSE_SHARE = 10,      /* at most a tenth of what the run reads is sent for this */
 };
 
 struct cf_sparse {
     char *pack[CF_SPARSE_TOTAL_MAX]; /* owned */
     size_t total;
-    uint64_t budget_bytes;           /* source bytes that may still be sent again */
+    uint64_t budget_bytes; /* source bytes that may still be sent again */
 };
 
 void cf_sparse_free(cf_sparse *const s)
@@ -82,7 +83,8 @@ void cf_sparse_strip(cf_backup *const b, cf_extent *const extents, size_t *const
     if (b->sparse == NULL)
         return;
     for (size_t i = 0; i < *total; i++) {
-        if (extents[i].file_bytes <= b->sparse->budget_bytes && is_sparse(b->sparse, extents[i].pack))
+        if (extents[i].file_bytes <= b->sparse->budget_bytes &&
+            is_sparse(b->sparse, extents[i].pack))
             cf_sparse_spend(b, extents[i].file_bytes);
         else
             extents[kept++] = extents[i];

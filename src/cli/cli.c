@@ -10,51 +10,77 @@
 #include "s3/base/cleanup.h"
 #include "s3/base/fs.h"
 
-
 static const cf_command table[CF_CMD_COUNT] = {
-    [CF_CMD_INIT] = {"init", "make a repository", "", 
-                     "Makes the bucket or directory when it is missing, checks that the store creates objects conditionally, and writes the "
+    [CF_CMD_INIT] = {"init", "make a repository", "",
+                     "Makes the bucket or directory when it is missing, checks that the store "
+                     "creates objects conditionally, and writes the "
                      "descriptor. A repository that is there is left alone.",
                      "chunkferry init --repo s3://backups/prod --endpoint http://127.0.0.1:7480",
                      "summary: repository, url, requests", 0, 0, cf_cli_init},
-    [CF_CMD_BACKUP] = {"backup", "back up a node", "--db DIR",
-                       "Reads the node's files in the order that lets a copy start: index before log, chaser before writer, chunks only up to the "
-                       "writer's position. A completed chunk whose header, footer and size are those of the parent snapshot's chunk of the same "
-                       "name is referenced and not read; every other one is read, checked against its own MD5, compressed and sent. The snapshot "
-                       "appears in one step, last.\n\n"
-                       "The node may run. What cannot be restored is refused with exit code 3 before anything is sent, with the reason.",
-                       "chunkferry backup --repo s3://backups/prod --node kdb-1 --db /var/lib/kurrentdb",
-                       "file (with -v), warning, and summary: snapshot, node, parent, dry_run, files_total, files_new, files_reused, bytes_source, bytes_read, "
-                       "bytes_changed, bytes_uploaded, packs_new, requests, duration_s",
-                       0, 0, cf_cli_backup},
+    [CF_CMD_BACKUP] =
+        {"backup", "back up a node", "--db DIR",
+         "Reads the node's files in the order that lets a copy start: index before log, chaser "
+         "before writer, chunks only up to the "
+         "writer's position. A completed chunk whose header, footer and size are those of the "
+         "parent snapshot's chunk of the same "
+         "name is referenced and not read; every other one is read, checked against its own MD5, "
+         "compressed and sent. The snapshot "
+         "appears in one step, last.\n\n"
+         "The node may run. What cannot be restored is refused with exit code 3 before anything is "
+         "sent, with the reason.",
+         "chunkferry backup --repo s3://backups/prod --node kdb-1 --db /var/lib/kurrentdb",
+         "file (with -v), warning, and summary: snapshot, node, parent, dry_run, files_total, "
+         "files_new, files_reused, bytes_source, bytes_read, "
+         "bytes_changed, bytes_uploaded, packs_new, requests, duration_s",
+         0, 0, cf_cli_backup},
     [CF_CMD_LIST] = {"list", "list snapshots", "",
-                     "Lists the snapshots of one node, or of all nodes of the repository, oldest first. Reads one small object a snapshot.",
+                     "Lists the snapshots of one node, or of all nodes of the repository, oldest "
+                     "first. Reads one small object a snapshot.",
                      "chunkferry list --repo s3://backups/prod --node kdb-1",
-                     "snapshot: snapshot, node, time, profile, version, parent, files_total, files_new, files_reused, bytes_source, bytes_read, "
-                     "bytes_uploaded, packs_total, bytes_stored, writer; warning; and summary: snapshots, nodes",
+                     "snapshot: snapshot, node, time, profile, version, parent, files_total, "
+                     "files_new, files_reused, bytes_source, bytes_read, "
+                     "bytes_uploaded, packs_total, bytes_stored, writer; warning; and summary: "
+                     "snapshots, nodes",
                      0, 0, cf_cli_list},
     [CF_CMD_SHOW] = {"show", "show one snapshot", "latest|RUN",
-                     "Shows what a snapshot holds: the node as it was, its checkpoints and hazards, totals and marks. With -v also its files.",
+                     "Shows what a snapshot holds: the node as it was, its checkpoints and "
+                     "hazards, totals and marks. With -v also its files.",
                      "chunkferry show --repo s3://backups/prod --node kdb-1 latest",
-                     "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, node, time, profile, version, parent, files_total, "
-                     "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, packs_total, bytes_stored, writer, facts, marks",
+                     "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, "
+                     "node, time, profile, version, parent, files_total, "
+                     "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, "
+                     "packs_total, bytes_stored, writer, facts, marks",
                      1, 1, cf_cli_show},
-    [CF_CMD_RESTORE] = {"restore", "restore a node", "latest|RUN --target DIR",
-                        "Writes a snapshot into an empty directory: chaser.chk first, writer.chk and truncate.chk last, so that a server that is started "
-                        "too early touches nothing. Every file is verified by its SHA-256 and, where it has one, its own MD5, before it gets its "
-                        "name. A restore that was interrupted is run again with the same words and goes on.\n\n"
-                        "Any node's snapshot may be restored to any machine, as often as wanted. At the end it says how to start the node.",
-                        "chunkferry restore --repo s3://backups/prod --node kdb-1 latest --target /var/lib/kurrentdb --owner kurrent:kurrent",
-                        "file (with -v), warning, and summary: snapshot, node, target, dry_run, files_total, files_restored, files_kept, bytes_target, "
-                        "bytes_written, bytes_downloaded, requests, duration_s, closing_words",
-                        1, 1, cf_cli_restore},
-    [CF_CMD_INSPECT] = {"inspect", "say what a node's directory is, and whether it could be backed up", "--db DIR",
-                        "Looks at a directory with the eyes of backup: versions, checkpoints and how they relate, chunks, index tables, the cluster's epoch, "
-                        "hazards. Writes nothing, needs no repository. Exits with 3 when a backup now would be refused.",
+    [CF_CMD_RESTORE] =
+        {"restore", "restore a node", "latest|RUN --target DIR",
+         "Writes a snapshot into an empty directory: chaser.chk first, writer.chk and truncate.chk "
+         "last, so that a server that is started "
+         "too early touches nothing. Every file is verified by its SHA-256 and, where it has one, "
+         "its own MD5, before it gets its "
+         "name. A restore that was interrupted is run again with the same words and goes on.\n\n"
+         "Any node's snapshot may be restored to any machine, as often as wanted. At the end it "
+         "says how to start the node.",
+         "chunkferry restore --repo s3://backups/prod --node kdb-1 latest --target "
+         "/var/lib/kurrentdb --owner kurrent:kurrent",
+         "file (with -v), warning, and summary: snapshot, node, target, dry_run, files_total, "
+         "files_restored, files_kept, bytes_target, "
+         "bytes_written, bytes_downloaded, requests, duration_s, closing_words",
+         1, 1, cf_cli_restore},
+    [CF_CMD_INSPECT] = {"inspect",
+                        "say what a node's directory is, and whether it could be backed up",
+                        "--db DIR",
+                        "Looks at a directory with the eyes of backup: versions, checkpoints and "
+                        "how they relate, chunks, index tables, the cluster's epoch, "
+                        "hazards. Writes nothing, needs no repository. Exits with 3 when a backup "
+                        "now would be refused.",
                         "chunkferry inspect --db /var/lib/kurrentdb",
-                        "warning, and summary: db, fit, facts (with refusals)", 0, 0, cf_cli_inspect},
-    [CF_CMD_VERSION] = {"version", "print versions", "", "Prints the version of chunkferry, of its repository format and of the libraries it runs with.",
-                        "chunkferry version", "summary: version, format, libraries", 0, 0, cf_cli_version},
+                        "warning, and summary: db, fit, facts (with refusals)", 0, 0,
+                        cf_cli_inspect},
+    [CF_CMD_VERSION] = {"version", "print versions", "",
+                        "Prints the version of chunkferry, of its repository format and of the "
+                        "libraries it runs with.",
+                        "chunkferry version", "summary: version, format, libraries", 0, 0,
+                        cf_cli_version},
 };
 
 const cf_command *cf_command_at(const cf_command_id id)
@@ -86,11 +112,14 @@ static cf_err unknown_command(const char *const word, cf_error *const e)
         }
     }
     if (best != NULL)
-        CF_FAIL(e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: did you mean '%s'?", word, best);
-    CF_FAIL(e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: chunkferry --help lists them", word);
+        CF_FAIL(e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: did you mean '%s'?", word,
+                best);
+    CF_FAIL(e, CF_ERR_USAGE, "'%s' is no command of chunkferry\nHINT: chunkferry --help lists them",
+            word);
 }
 
-static cf_err command_parse(const int argc, char *const *const argv, cf_cli *const c, cf_command_id *const ret, cf_error *const e)
+static cf_err command_parse(const int argc, char *const *const argv, cf_cli *const c,
+                            cf_command_id *const ret, cf_error *const e)
 {
     cf_command_id id = CF_CMD_COUNT;
 
@@ -100,13 +129,16 @@ static cf_err command_parse(const int argc, char *const *const argv, cf_cli *con
     CF_TRY(cf_values_parse(id, argc - 2, argv + 2, c->env, c->env_impl, &c->values, e));
     if (cf_values_on(&c->values, CF_OPT_HELP))
         return CF_OK;
-    CF_ENSURE(c->values.arg_total >= table[id].args_min, e, CF_ERR_USAGE, "a word is missing: chunkferry %s %s", table[id].name, table[id].words);
-    CF_ENSURE(c->values.arg_total <= table[id].args_max, e, CF_ERR_USAGE, "'%s' is one word too many\nHINT: chunkferry %s %s",
+    CF_ENSURE(c->values.arg_total >= table[id].args_min, e, CF_ERR_USAGE,
+              "a word is missing: chunkferry %s %s", table[id].name, table[id].words);
+    CF_ENSURE(c->values.arg_total <= table[id].args_max, e, CF_ERR_USAGE,
+              "'%s' is one word too many\nHINT: chunkferry %s %s",
               c->values.arg[table[id].args_max], table[id].name, table[id].words);
     return CF_OK;
 }
 
-/* chunkferry, chunkferry --help, chunkferry help [COMMAND], chunkferry --version, chunkferry manual [COMMAND]: no command of the table. */
+/* chunkferry, chunkferry --help, chunkferry help [COMMAND], chunkferry --version, chunkferry manual
+ * [COMMAND]: no command of the table. */
 static bool word_handle(const int argc, char *const *const argv, FILE *const out)
 {
     static const char *const helps[] = {"--help", "-h", "help", NULL};
@@ -129,7 +161,8 @@ static bool word_handle(const int argc, char *const *const argv, FILE *const out
     return false;
 }
 
-static cf_err command_run(cf_cli *const c, const int argc, char *const *const argv, FILE *const out, cf_error *const e)
+static cf_err command_run(cf_cli *const c, const int argc, char *const *const argv, FILE *const out,
+                          cf_error *const e)
 {
     cf_command_id id = CF_CMD_COUNT;
     cf_output *const o = c->output;
@@ -148,7 +181,8 @@ static cf_err command_run(cf_cli *const c, const int argc, char *const *const ar
     return cf_output_close(o, e);
 }
 
-int cf_cli_main(const int argc, char *const *const argv, const cf_ctx *const ctx, const char *(*const env)(void *, const char *), void *const env_impl,
+int cf_cli_main(const int argc, char *const *const argv, const cf_ctx *const ctx,
+                const char *(*const env)(void *, const char *), void *const env_impl,
                 FILE *const out, FILE *const err)
 {
     cf_ctx full = *ctx;

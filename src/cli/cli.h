@@ -19,11 +19,11 @@ typedef struct cf_cli {
 
 typedef struct cf_command {
     const char *name;
-    const char *summary;      /* one line */
-    const char *words;        /* behind the name in the synopsis: "latest|RUN --target DIR" */
-    const char *description;  /* paragraphs parted by an empty line */
+    const char *summary;     /* one line */
+    const char *words;       /* behind the name in the synopsis: "latest|RUN --target DIR" */
+    const char *description; /* paragraphs parted by an empty line */
     const char *example;
-    const char *json;         /* what --json prints: stable keys */
+    const char *json; /* what --json prints: stable keys */
     unsigned args_min, args_max;
     cf_err (*run)(cf_cli *c, cf_error *e);
 } cf_command;
@@ -47,6 +47,8 @@ void cf_manual_overview(FILE *to);
 void cf_manual_roff(FILE *to, cf_command_id id);
 
 /* The whole program but main(): parses, runs, prints. Returns the exit code. env: value or NULL. */
-int cf_cli_main(int argc, char *const *argv, const cf_ctx *ctx, const char *(*env)(void *impl, const char *name), void *env_impl, FILE *out, FILE *err);
+int cf_cli_main(int argc, char *const *argv, const cf_ctx *ctx,
+                const char *(*env)(void *impl, const char *name), void *env_impl, FILE *out,
+                FILE *err);
 
 #endif

@@ -35,9 +35,11 @@ static cf_err opts_fill(const cf_cli *const c, cf_backup_opts *const ret, cf_err
     return CF_OK;
 }
 
-static void text_print(cf_output *const out, const cf_backup_opts *const o, const cf_backup_result *const r)
+static void text_print(cf_output *const out, const cf_backup_opts *const o,
+                       const cf_backup_result *const r)
 {
-    char source[CF_SIZE_TEXT_SIZE], read[CF_SIZE_TEXT_SIZE], changed[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE];
+    char source[CF_SIZE_TEXT_SIZE], read[CF_SIZE_TEXT_SIZE], changed[CF_SIZE_TEXT_SIZE],
+        sent[CF_SIZE_TEXT_SIZE];
 
     (void)cf_size_render(r->source_bytes, source);
     (void)cf_size_render(r->bytes_read, read);
@@ -45,18 +47,23 @@ static void text_print(cf_output *const out, const cf_backup_opts *const o, cons
     (void)cf_size_render(r->bytes_uploaded, sent);
     if (o->dry_run) {
         cf_output_text(out, "a backup of node %s would succeed; nothing was written\n", o->node);
-        cf_output_text(out, "  files   %llu: %llu to send, %llu unchanged, the rest compared in parts\n", (unsigned long long)r->files_total,
-                       (unsigned long long)r->files_new, (unsigned long long)r->files_reused);
+        cf_output_text(out,
+                       "  files   %llu: %llu to send, %llu unchanged, the rest compared in parts\n",
+                       (unsigned long long)r->files_total, (unsigned long long)r->files_new,
+                       (unsigned long long)r->files_reused);
         cf_output_text(out, "  node    %s, of it %s to read\n", source, changed);
         return;
     }
     cf_output_text(out, "snapshot %s of node %s is committed\n", r->snapshot, o->node);
     cf_output_text(out, "  parent  %s\n", r->parent[0] != '\0' ? r->parent : "none");
-    cf_output_text(out, "  files   %llu: %llu new, %llu unchanged\n", (unsigned long long)r->files_total, (unsigned long long)r->files_new,
+    cf_output_text(out, "  files   %llu: %llu new, %llu unchanged\n",
+                   (unsigned long long)r->files_total, (unsigned long long)r->files_new,
                    (unsigned long long)r->files_reused);
     cf_output_text(out, "  node    %s; %s read, %s new\n", source, read, changed);
-    cf_output_text(out, "  sent    %s in %llu packs and %llu requests\n", sent, (unsigned long long)r->packs_new, (unsigned long long)r->requests_total);
-    cf_output_text(out, "  time    %llu.%llu s\n", (unsigned long long)(r->duration_ms / 1000), (unsigned long long)(r->duration_ms % 1000 / 100));
+    cf_output_text(out, "  sent    %s in %llu packs and %llu requests\n", sent,
+                   (unsigned long long)r->packs_new, (unsigned long long)r->requests_total);
+    cf_output_text(out, "  time    %llu.%llu s\n", (unsigned long long)(r->duration_ms / 1000),
+                   (unsigned long long)(r->duration_ms % 1000 / 100));
 }
 
 cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
@@ -67,12 +74,16 @@ cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
     CF_TRY(opts_fill(c, &o, e));
     CF_TRY(cf_backup_run(c->ctx, &o, &r, e));
     text_print(c->output, &o, &r);
-    cf_output_object(c->output,
-                     json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "type", "summary", "snapshot", r.snapshot,
-                               "node", o.node, "parent", r.parent, "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_new",
-                               (json_int_t)r.files_new, "files_reused", (json_int_t)r.files_reused, "bytes_source", (json_int_t)r.source_bytes,
-                               "bytes_read", (json_int_t)r.bytes_read, "bytes_changed", (json_int_t)r.bytes_changed, "bytes_uploaded",
-                               (json_int_t)r.bytes_uploaded, "packs_new", (json_int_t)r.packs_new, "requests", (json_int_t)r.requests_total,
-                               "duration_s", (double)r.duration_ms / 1000.0));
+    cf_output_object(
+        c->output,
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+                  "type", "summary", "snapshot", r.snapshot, "node", o.node, "parent", r.parent,
+                  "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_new",
+                  (json_int_t)r.files_new, "files_reused", (json_int_t)r.files_reused,
+                  "bytes_source", (json_int_t)r.source_bytes, "bytes_read",
+                  (json_int_t)r.bytes_read, "bytes_changed", (json_int_t)r.bytes_changed,
+                  "bytes_uploaded", (json_int_t)r.bytes_uploaded, "packs_new",
+                  (json_int_t)r.packs_new, "requests", (json_int_t)r.requests_total, "duration_s",
+                  (double)r.duration_ms / 1000.0));
     return CF_OK;
 }

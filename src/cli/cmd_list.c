@@ -27,14 +27,16 @@ static void snapshot_print(lister *const l, const char *const node, const cf_roo
     char time[CF_TIME_SIZE], source[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE];
 
     cf_time_render_iso(root->time_utc_ms, time);
-    cf_output_text(l->cli->output, "%-25s  %-20s  %-14s  %6llu files  %10s  %10s new\n", root->run.text, time, node,
-                   (unsigned long long)root->totals.files_total, cf_size_render(root->totals.source_bytes, source),
+    cf_output_text(l->cli->output, "%-25s  %-20s  %-14s  %6llu files  %10s  %10s new\n",
+                   root->run.text, time, node, (unsigned long long)root->totals.files_total,
+                   cf_size_render(root->totals.source_bytes, source),
                    cf_size_render(root->totals.uploaded_bytes, sent));
     cf_output_object(l->cli->output, cf_snapshot_object("snapshot", node, root));
 }
 
 /* One snapshot that cannot be read does not hide the others; the exit code tells. */
-static cf_err snapshot_list_one(lister *const l, const char *const node, const cf_run_id *const id, cf_error *const e)
+static cf_err snapshot_list_one(lister *const l, const char *const node, const cf_run_id *const id,
+                                cf_error *const e)
 {
     CF_CLEANUP(root_freep) cf_root *root = NULL;
     const cf_err err = cf_snapshot_load(&l->opened.repo, node, id, &root, e);
@@ -77,9 +79,12 @@ cf_err cf_cli_list(cf_cli *const c, cf_error *const e)
     else
         CF_TRY(cf_repo_list_nodes(&l.opened.repo, node_list, &l, e));
     if (l.snapshots_total == 0)
-        cf_output_text(c->output, "no snapshots%s%s\n", node != NULL ? " of node " : "", node != NULL ? node : "");
-    cf_output_object(c->output, json_pack("{s:s, s:I, s:I}", "type", "summary", "snapshots", (json_int_t)l.snapshots_total, "nodes",
-                                          (json_int_t)l.nodes_total));
-    CF_ENSURE(l.damaged_total == 0, e, CF_ERR_DAMAGE, "%llu snapshots could not be read", (unsigned long long)l.damaged_total);
+        cf_output_text(c->output, "no snapshots%s%s\n", node != NULL ? " of node " : "",
+                       node != NULL ? node : "");
+    cf_output_object(c->output,
+                     json_pack("{s:s, s:I, s:I}", "type", "summary", "snapshots",
+                               (json_int_t)l.snapshots_total, "nodes", (json_int_t)l.nodes_total));
+    CF_ENSURE(l.damaged_total == 0, e, CF_ERR_DAMAGE, "%llu snapshots could not be read",
+              (unsigned long long)l.damaged_total);
     return CF_OK;
 }

@@ -27,7 +27,8 @@ static void shower_deinit(shower *const s)
 
 static cf_err mark_add(void *const impl, const char *const name, cf_error *const e)
 {
-    CF_ENSURE(json_array_append_new(((shower *)impl)->marks, json_string(name)) == 0, e, CF_ERR_NO_MEMORY, "list marks");
+    CF_ENSURE(json_array_append_new(((shower *)impl)->marks, json_string(name)) == 0, e,
+              CF_ERR_NO_MEMORY, "list marks");
     return CF_OK;
 }
 
@@ -36,10 +37,13 @@ static void file_print(const shower *const s, const cf_file_line *const l)
     char sha256[CF_SHA256_HEX_SIZE], size[CF_SIZE_TEXT_SIZE];
 
     cf_hex_render(cf_slice_of(l->sha256, sizeof(l->sha256)), sha256);
-    cf_output_text(s->cli->output, "  %10s  %.16s  %-14s  %.*s\n", cf_size_render(l->size_bytes, size), sha256, l->klass, CF_SLICE_FMT(l->path));
+    cf_output_text(s->cli->output, "  %10s  %.16s  %-14s  %.*s\n",
+                   cf_size_render(l->size_bytes, size), sha256, l->klass, CF_SLICE_FMT(l->path));
     cf_output_object(s->cli->output,
-                     json_pack("{s:s, s:o?, s:s, s:I, s:s, s:i}", "type", "file", "path", json_stringn((const char *)l->path.ptr, l->path.len), "class",
-                               l->klass, "bytes", (json_int_t)l->size_bytes, "sha256", sha256, "step", (int)l->step));
+                     json_pack("{s:s, s:o?, s:s, s:I, s:s, s:i}", "type", "file", "path",
+                               json_stringn((const char *)l->path.ptr, l->path.len), "class",
+                               l->klass, "bytes", (json_int_t)l->size_bytes, "sha256", sha256,
+                               "step", (int)l->step));
 }
 
 static cf_err files_print(shower *const s, const char *const node, cf_error *const e)
@@ -70,7 +74,10 @@ static void facts_print(cf_output *const out, const json_t *const facts, const i
             continue;
         }
         char *const text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        cf_output_text(out, "%*s%-20s %s\n", indent, "", key, json_is_string(value) ? json_string_value(value) : text != NULL ? text : "");
+        cf_output_text(out, "%*s%-20s %s\n", indent, "", key,
+                       json_is_string(value) ? json_string_value(value)
+                       : text != NULL        ? text
+                                             : "");
         cf_free(text); /* jansson allocates with malloc, as cf_alloc does */
     }
 }
@@ -79,15 +86,20 @@ static void text_print(const shower *const s, const char *const node)
 {
     cf_output *const out = s->cli->output;
     const cf_totals *const t = &s->root->totals;
-    char time[CF_TIME_SIZE], source[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE], stored[CF_SIZE_TEXT_SIZE];
+    char time[CF_TIME_SIZE], source[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE],
+        stored[CF_SIZE_TEXT_SIZE];
 
     cf_time_render_iso(s->root->time_utc_ms, time);
     cf_output_text(out, "snapshot %s of node %s\n", s->root->run.text, node);
-    cf_output_text(out, "  time      %s\n  profile   %s\n  written by chunkferry %s\n  parent    %s\n", time, s->root->profile, s->root->version,
-                   s->root->has_parent ? s->root->parent.text : "none");
-    cf_output_text(out, "  files     %" PRIu64 ": %" PRIu64 " new, %" PRIu64 " unchanged\n", t->files_total, t->files_new, t->files_reused);
-    cf_output_text(out, "  node      %s; stored in %" PRIu64 " packs, %s; %s of them new\n", cf_size_render(t->source_bytes, source), t->packs_total,
-                   cf_size_render(t->stored_bytes, stored), cf_size_render(t->uploaded_bytes, sent));
+    cf_output_text(
+        out, "  time      %s\n  profile   %s\n  written by chunkferry %s\n  parent    %s\n", time,
+        s->root->profile, s->root->version, s->root->has_parent ? s->root->parent.text : "none");
+    cf_output_text(out, "  files     %" PRIu64 ": %" PRIu64 " new, %" PRIu64 " unchanged\n",
+                   t->files_total, t->files_new, t->files_reused);
+    cf_output_text(out, "  node      %s; stored in %" PRIu64 " packs, %s; %s of them new\n",
+                   cf_size_render(t->source_bytes, source), t->packs_total,
+                   cf_size_render(t->stored_bytes, stored),
+                   cf_size_render(t->uploaded_bytes, sent));
     for (size_t i = 0; i < json_array_size(s->marks); i++)
         cf_output_text(out, "  mark      %s\n", json_string_value(json_array_get(s->marks, i)));
     cf_output_text(out, "  as it was\n");
@@ -100,7 +112,8 @@ cf_err cf_cli_show(cf_cli *const c, cf_error *const e)
     const char *const node = c->values.text[CF_OPT_NODE];
     cf_run_id id = {{0}};
 
-    CF_ENSURE(node != NULL, e, CF_ERR_USAGE, "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
+    CF_ENSURE(node != NULL, e, CF_ERR_USAGE,
+              "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
     CF_TRY(cf_node_name_check(node, e));
     CF_TRY(cf_opened_open(c, &s.opened, e));
     CF_TRY(cf_snapshot_find(&s.opened.repo, node, c->values.arg[0], &id, e));

@@ -8,7 +8,8 @@
 #include "cli/cli.h"
 #include "s3/base/env.h"
 
-/* The first wish to stop ends the run cleanly, the second at once: the repository stays valid either way. */
+/* The first wish to stop ends the run cleanly, the second at once: the repository stays valid
+ * either way. */
 static void on_signal(int number)
 {
     const cf_world *const world = cf_world_real();

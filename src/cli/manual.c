@@ -23,7 +23,8 @@ static const struct {
 static const char *const environment[][2] = {
     {"CHUNKFERRY_REPO, CHUNKFERRY_NODE", "for --repo and --node"},
     {"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL", "for --endpoint"},
-    {"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "credentials; never taken from the command line"},
+    {"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN",
+     "credentials; never taken from the command line"},
     {"AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE", "credentials from files"},
     {"AWS_REGION, AWS_DEFAULT_REGION, AWS_CA_BUNDLE", "for --region and --ca-bundle"},
     {"TMPDIR", "where a run spools lines of its manifest"},
@@ -64,19 +65,24 @@ static void option_render(FILE *const to, const cf_option *const o)
     char words[64];
     char help[512];
 
-    (void)snprintf(words, sizeof(words), "%c%c%s--%s%s%s", o->letter != 0 ? '-' : ' ', o->letter != 0 ? o->letter : ' ', o->letter != 0 ? ", " : "  ",
-                   o->name, o->arg != NULL ? " " : "", o->arg != NULL ? o->arg : "");
-    (void)snprintf(help, sizeof(help), "%s%s%s%s%s%s", o->help, o->env[0] != NULL ? " [" : "", o->env[0] != NULL ? o->env[0] : "",
-                   o->env[1] != NULL ? ", " : "", o->env[1] != NULL ? o->env[1] : "", o->env[0] != NULL ? "]" : "");
+    (void)snprintf(words, sizeof(words), "%c%c%s--%s%s%s", o->letter != 0 ? '-' : ' ',
+                   o->letter != 0 ? o->letter : ' ', o->letter != 0 ? ", " : "  ", o->name,
+                   o->arg != NULL ? " " : "", o->arg != NULL ? o->arg : "");
+    (void)snprintf(help, sizeof(help), "%s%s%s%s%s%s", o->help, o->env[0] != NULL ? " [" : "",
+                   o->env[0] != NULL ? o->env[0] : "", o->env[1] != NULL ? ", " : "",
+                   o->env[1] != NULL ? o->env[1] : "", o->env[0] != NULL ? "]" : "");
     (void)fprintf(to, "  %s\n", words);
     wrap(to, help, 10, 88);
 }
 
 void cf_manual_overview(FILE *const to)
 {
-    (void)fputs("chunkferry ferries the data of a running KurrentDB / EventStoreDB node to S3 and back.\n\nusage: chunkferry COMMAND [OPTION...]\n\n", to);
+    (void)fputs("chunkferry ferries the data of a running KurrentDB / EventStoreDB node to S3 and "
+                "back.\n\nusage: chunkferry COMMAND [OPTION...]\n\n",
+                to);
     for (size_t i = 0; i < CF_CMD_COUNT; i++)
-        (void)fprintf(to, "  %-9s %s\n", cf_command_at((cf_command_id)i)->name, cf_command_at((cf_command_id)i)->summary);
+        (void)fprintf(to, "  %-9s %s\n", cf_command_at((cf_command_id)i)->name,
+                      cf_command_at((cf_command_id)i)->summary);
     (void)fputs("\nchunkferry COMMAND --help tells more, with an example.\n", to);
 }
 
@@ -84,7 +90,8 @@ void cf_manual_help(FILE *const to, const cf_command_id id)
 {
     const cf_command *const c = cf_command_at(id);
 
-    (void)fprintf(to, "chunkferry %s: %s\n\nusage: chunkferry %s [OPTION...] %s\n\n", c->name, c->summary, c->name, c->words);
+    (void)fprintf(to, "chunkferry %s: %s\n\nusage: chunkferry %s [OPTION...] %s\n\n", c->name,
+                  c->summary, c->name, c->words);
     wrap(to, c->description, 0, 98);
     (void)fputs("\noptions:\n", to);
     for (size_t i = 0; i < CF_OPT_COUNT; i++) {
@@ -94,7 +101,8 @@ void cf_manual_help(FILE *const to, const cf_command_id id)
     (void)fprintf(to, "\nexample:\n  %s\n", c->example);
 }
 
-/* In roff a line must not begin with a dot or an apostrophe, and '-' and '\' are written behind a backslash. */
+/* In roff a line must not begin with a dot or an apostrophe, and '-' and '\' are written behind a
+ * backslash. */
 static void roff_text(FILE *const to, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -129,11 +137,14 @@ static void roff_tables(FILE *const to)
 
 static void roff_overview(FILE *const to)
 {
-    (void)fputs(".TH CHUNKFERRY 1 \"\" \"chunkferry " CF_VERSION "\" \"User Commands\"\n.SH NAME\nchunkferry \\- ferries a node's data to S3 and back\n"
-                ".SH SYNOPSIS\n.B chunkferry\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH COMMANDS\n",
-                to);
+    (void)fputs(
+        ".TH CHUNKFERRY 1 \"\" \"chunkferry " CF_VERSION
+        "\" \"User Commands\"\n.SH NAME\nchunkferry \\- ferries a node's data to S3 and back\n"
+        ".SH SYNOPSIS\n.B chunkferry\n.I COMMAND\n[\\fIOPTION\\fR...]\n.SH COMMANDS\n",
+        to);
     for (size_t i = 0; i < CF_CMD_COUNT; i++)
-        roff_item(to, cf_command_at((cf_command_id)i)->name, cf_command_at((cf_command_id)i)->summary);
+        roff_item(to, cf_command_at((cf_command_id)i)->name,
+                  cf_command_at((cf_command_id)i)->summary);
     roff_tables(to);
 }
 
@@ -145,8 +156,10 @@ void cf_manual_roff(FILE *const to, const cf_command_id id)
     }
     const cf_command *const c = cf_command_at(id);
 
-    (void)fprintf(to, ".TH CHUNKFERRY\\-%s 1 \"\" \"chunkferry " CF_VERSION "\" \"User Commands\"\n.SH NAME\nchunkferry\\-%s \\- %s\n", c->name, c->name,
-                  c->summary);
+    (void)fprintf(to,
+                  ".TH CHUNKFERRY\\-%s 1 \"\" \"chunkferry " CF_VERSION
+                  "\" \"User Commands\"\n.SH NAME\nchunkferry\\-%s \\- %s\n",
+                  c->name, c->name, c->summary);
     (void)fprintf(to, ".SH SYNOPSIS\n.B chunkferry %s\n[\\fIOPTION\\fR...] ", c->name);
     roff_text(to, c->words);
     (void)fputs(".SH DESCRIPTION\n", to);
@@ -158,7 +171,8 @@ void cf_manual_roff(FILE *const to, const cf_command_id id)
 
         if ((o->commands & (1u << id)) == 0)
             continue;
-        (void)snprintf(tag, sizeof(tag), "--%s%s%s", o->name, o->arg != NULL ? " " : "", o->arg != NULL ? o->arg : "");
+        (void)snprintf(tag, sizeof(tag), "--%s%s%s", o->name, o->arg != NULL ? " " : "",
+                       o->arg != NULL ? o->arg : "");
         roff_item(to, tag, o->help);
     }
     (void)fputs(".SH JSON\nOne object a line, each with a \\fBtype\\fR. Types and keys: ", to);

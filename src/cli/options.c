@@ -9,46 +9,144 @@
 #include "s3/base/num.h"
 
 #define ON(command) (1u << (command))
-#define ALL (ON(CF_CMD_COUNT) - 1u)
-#define REMOTE (ON(CF_CMD_INIT) | ON(CF_CMD_BACKUP) | ON(CF_CMD_LIST) | ON(CF_CMD_SHOW) | ON(CF_CMD_RESTORE))
+#define ALL         (ON(CF_CMD_COUNT) - 1u)
+#define REMOTE                                                                                     \
+    (ON(CF_CMD_INIT) | ON(CF_CMD_BACKUP) | ON(CF_CMD_LIST) | ON(CF_CMD_SHOW) | ON(CF_CMD_RESTORE))
 #define SOURCE (ON(CF_CMD_BACKUP) | ON(CF_CMD_INSPECT))
-#define MOVES (ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE))
+#define MOVES  (ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE))
 
 static const cf_option table[CF_OPT_COUNT] = {
-    [CF_OPT_REPO] = {"repo", 'r', "URL", {"CHUNKFERRY_REPO", NULL}, REMOTE, "repository: s3://bucket/prefix or file:///path"},
-    [CF_OPT_ENDPOINT] = {"endpoint", 0, "URL", {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}, REMOTE,
-                         "S3 server other than AWS: https://host[:port]; plain http only when the URL says so"},
-    [CF_OPT_REGION] = {"region", 0, "NAME", {NULL, NULL}, REMOTE, "region to sign for; else AWS_REGION, the profile, us-east-1"},
-    [CF_OPT_ADDRESSING] = {"addressing", 0, "HOW", {NULL, NULL}, REMOTE,
-                           "path, virtual or auto: where the bucket's name goes; auto is virtual for AWS, path for an endpoint"},
-    [CF_OPT_CA_BUNDLE] = {"ca-bundle", 0, "FILE", {"AWS_CA_BUNDLE", NULL}, REMOTE, "certificates to trust for https instead of the system's"},
-    [CF_OPT_AWS_PROFILE] = {"aws-profile", 0, "NAME", {NULL, NULL}, REMOTE,
-                            "section of ~/.aws/credentials and ~/.aws/config; beats keys in the environment"},
-    [CF_OPT_NODE] = {"node", 'n', "NAME", {"CHUNKFERRY_NODE", NULL}, REMOTE & ~ON(CF_CMD_INIT),
-                     "name of the node in the repository: lower-case letters, digits, '.', '_', '-'"},
-    [CF_OPT_PROFILE] = {"profile", 0, "NAME", {NULL, NULL}, SOURCE, "kind of node: kurrentdb (the default)"},
+    [CF_OPT_REPO] = {"repo",
+                     'r',
+                     "URL",
+                     {"CHUNKFERRY_REPO", NULL},
+                     REMOTE,
+                     "repository: s3://bucket/prefix or file:///path"},
+    [CF_OPT_ENDPOINT] =
+        {"endpoint",
+         0,
+         "URL",
+         {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"},
+         REMOTE,
+         "S3 server other than AWS: https://host[:port]; plain http only when the URL says so"},
+    [CF_OPT_REGION] = {"region",
+                       0,
+                       "NAME",
+                       {NULL, NULL},
+                       REMOTE,
+                       "region to sign for; else AWS_REGION, the profile, us-east-1"},
+    [CF_OPT_ADDRESSING] = {"addressing",
+                           0,
+                           "HOW",
+                           {NULL, NULL},
+                           REMOTE,
+                           "path, virtual or auto: where the bucket's name goes; auto is virtual "
+                           "for AWS, path for an endpoint"},
+    [CF_OPT_CA_BUNDLE] = {"ca-bundle",
+                          0,
+                          "FILE",
+                          {"AWS_CA_BUNDLE", NULL},
+                          REMOTE,
+                          "certificates to trust for https instead of the system's"},
+    [CF_OPT_AWS_PROFILE] =
+        {"aws-profile",
+         0,
+         "NAME",
+         {NULL, NULL},
+         REMOTE,
+         "section of ~/.aws/credentials and ~/.aws/config; beats keys in the environment"},
+    [CF_OPT_NODE] =
+        {"node",
+         'n',
+         "NAME",
+         {"CHUNKFERRY_NODE", NULL},
+         REMOTE & ~ON(CF_CMD_INIT),
+         "name of the node in the repository: lower-case letters, digits, '.', '_', '-'"},
+    [CF_OPT_PROFILE] =
+        {"profile", 0, "NAME", {NULL, NULL}, SOURCE, "kind of node: kurrentdb (the default)"},
     [CF_OPT_DB] = {"db", 0, "DIR", {NULL, NULL}, SOURCE, "the node's database directory"},
-    [CF_OPT_INDEX] = {"index", 0, "DIR", {NULL, NULL}, SOURCE, "the node's index directory; <db>/index when not given"},
-    [CF_OPT_SOURCE] = {"source", 0, "STATE", {NULL, NULL}, SOURCE,
-                       "live (default) or stopped; stopped is proven by the server's file locks, and kurrent.ddb then belongs to the backup"},
-    [CF_OPT_MODE] = {"mode", 0, "MODE", {NULL, NULL}, ON(CF_CMD_BACKUP), "differential (default) or full: the same order, nothing reused"},
-    [CF_OPT_WITHOUT_SECONDARY_INDEXES] = {"without-secondary-indexes", 0, NULL, {NULL, NULL}, SOURCE,
-                                          "leave out kurrent.ddb of a live node; the restored node rebuilds it from the log"},
-    [CF_OPT_WITHOUT_EXISTENCE_FILTER] = {"without-existence-filter", 0, NULL, {NULL, NULL}, SOURCE,
-                                         "leave out the stream existence filter; the restored node rebuilds it from its index"},
-    [CF_OPT_ARCHIVE] = {"archive", 0, NULL, {NULL, NULL}, SOURCE, "the node archives: chunks may be missing at the low end"},
-    [CF_OPT_MAX_TRUNCATION] = {"max-truncation", 0, "SIZE", {NULL, NULL}, SOURCE,
-                               "the node's MaxTruncation (256MiB): a chaser further behind the writer is refused, the restored node would not start"},
+    [CF_OPT_INDEX] = {"index",
+                      0,
+                      "DIR",
+                      {NULL, NULL},
+                      SOURCE,
+                      "the node's index directory; <db>/index when not given"},
+    [CF_OPT_SOURCE] = {"source",
+                       0,
+                       "STATE",
+                       {NULL, NULL},
+                       SOURCE,
+                       "live (default) or stopped; stopped is proven by the server's file locks, "
+                       "and kurrent.ddb then belongs to the backup"},
+    [CF_OPT_MODE] = {"mode",
+                     0,
+                     "MODE",
+                     {NULL, NULL},
+                     ON(CF_CMD_BACKUP),
+                     "differential (default) or full: the same order, nothing reused"},
+    [CF_OPT_WITHOUT_SECONDARY_INDEXES] =
+        {"without-secondary-indexes",
+         0,
+         NULL,
+         {NULL, NULL},
+         SOURCE,
+         "leave out kurrent.ddb of a live node; the restored node rebuilds it from the log"},
+    [CF_OPT_WITHOUT_EXISTENCE_FILTER] =
+        {"without-existence-filter",
+         0,
+         NULL,
+         {NULL, NULL},
+         SOURCE,
+         "leave out the stream existence filter; the restored node rebuilds it from its index"},
+    [CF_OPT_ARCHIVE] = {"archive",
+                        0,
+                        NULL,
+                        {NULL, NULL},
+                        SOURCE,
+                        "the node archives: chunks may be missing at the low end"},
+    [CF_OPT_MAX_TRUNCATION] = {"max-truncation",
+                               0,
+                               "SIZE",
+                               {NULL, NULL},
+                               SOURCE,
+                               "the node's MaxTruncation (256MiB): a chaser further behind the "
+                               "writer is refused, the restored node would not start"},
     [CF_OPT_LEVEL] = {"level", 0, "N", {NULL, NULL}, ON(CF_CMD_BACKUP), "zstd level, 1 to 9 (3)"},
-    [CF_OPT_TARGET] = {"target", 't', "DIR", {NULL, NULL}, ON(CF_CMD_RESTORE), "directory to restore the database into: empty or missing"},
-    [CF_OPT_INDEX_TARGET] = {"index-target", 0, "DIR", {NULL, NULL}, ON(CF_CMD_RESTORE), "directory for the index; <target>/index when not given"},
-    [CF_OPT_OWNER] = {"owner", 0, "USER[:GROUP]", {NULL, NULL}, ON(CF_CMD_RESTORE),
+    [CF_OPT_TARGET] = {"target",
+                       't',
+                       "DIR",
+                       {NULL, NULL},
+                       ON(CF_CMD_RESTORE),
+                       "directory to restore the database into: empty or missing"},
+    [CF_OPT_INDEX_TARGET] = {"index-target",
+                             0,
+                             "DIR",
+                             {NULL, NULL},
+                             ON(CF_CMD_RESTORE),
+                             "directory for the index; <target>/index when not given"},
+    [CF_OPT_OWNER] = {"owner",
+                      0,
+                      "USER[:GROUP]",
+                      {NULL, NULL},
+                      ON(CF_CMD_RESTORE),
                       "owner of the restored files; as root and without it, the recorded numbers"},
-    [CF_OPT_MEMORY] = {"memory", 0, "SIZE", {NULL, NULL}, MOVES, "ceiling for memory, 64MiB at least (128MiB)"},
-    [CF_OPT_JOBS] = {"jobs", 'j', "N", {NULL, NULL}, MOVES, "threads that compress or fetch, 1 to 64 (the cores)"},
-    [CF_OPT_DRY_RUN] = {"dry-run", 0, NULL, {NULL, NULL}, MOVES, "go through all checks and say what would be done; writes nothing"},
+    [CF_OPT_MEMORY] =
+        {"memory", 0, "SIZE", {NULL, NULL}, MOVES, "ceiling for memory, 64MiB at least (128MiB)"},
+    [CF_OPT_JOBS] = {"jobs",
+                     'j',
+                     "N",
+                     {NULL, NULL},
+                     MOVES,
+                     "threads that compress or fetch, 1 to 64 (the cores)"},
+    [CF_OPT_DRY_RUN] = {"dry-run",
+                        0,
+                        NULL,
+                        {NULL, NULL},
+                        MOVES,
+                        "go through all checks and say what would be done; writes nothing"},
     [CF_OPT_JSON] = {"json", 0, NULL, {NULL, NULL}, ALL, "one JSON object a line, a summary last"},
-    [CF_OPT_VERBOSE] = {"verbose", 'v', NULL, {NULL, NULL}, ALL, "one line a file; twice: one line a request"},
+    [CF_OPT_VERBOSE] =
+        {"verbose", 'v', NULL, {NULL, NULL}, ALL, "one line a file; twice: one line a request"},
     [CF_OPT_HELP] = {"help", 'h', NULL, {NULL, NULL}, ALL, "this text"},
 };
 
@@ -84,7 +182,8 @@ unsigned cf_word_distance(const cf_slice typed, const char *const known)
     return row[b_len];
 }
 
-static cf_err unknown_option(const cf_command_id command, const char *const word, const cf_slice name, cf_error *const e)
+static cf_err unknown_option(const cf_command_id command, const char *const word,
+                             const cf_slice name, cf_error *const e)
 {
     const char *best = NULL;
     unsigned best_distance = CF_WORD_DISTANCE_MAX + 1;
@@ -100,16 +199,19 @@ static cf_err unknown_option(const cf_command_id command, const char *const word
     }
     if (best != NULL)
         CF_FAIL(e, CF_ERR_USAGE, "unknown option '%s'\nHINT: did you mean '--%s'?", word, best);
-    CF_FAIL(e, CF_ERR_USAGE, "unknown option '%s'\nHINT: --help lists the options of this command", word);
+    CF_FAIL(e, CF_ERR_USAGE, "unknown option '%s'\nHINT: --help lists the options of this command",
+            word);
 }
 
 /* The row that name (len bytes, or a letter) is, among those of the command. */
-static bool option_find(const cf_command_id command, const char *const name, const size_t len, const char letter, cf_option_id *const ret)
+static bool option_find(const cf_command_id command, const char *const name, const size_t len,
+                        const char letter, cf_option_id *const ret)
 {
     for (size_t i = 0; i < CF_OPT_COUNT; i++) {
         if ((table[i].commands & ON(command)) == 0)
             continue;
-        if (letter != 0 ? table[i].letter == letter : strlen(table[i].name) == len && strncmp(table[i].name, name, len) == 0) {
+        if (letter != 0 ? table[i].letter == letter
+                        : strlen(table[i].name) == len && strncmp(table[i].name, name, len) == 0) {
             *ret = (cf_option_id)i;
             return true;
         }
@@ -117,16 +219,19 @@ static bool option_find(const cf_command_id command, const char *const name, con
     return false;
 }
 
-static cf_err value_set(cf_values *const v, const cf_option_id id, const char *const text, cf_error *const e)
+static cf_err value_set(cf_values *const v, const cf_option_id id, const char *const text,
+                        cf_error *const e)
 {
-    CF_ENSURE(table[id].arg == NULL || v->times[id] == 0, e, CF_ERR_USAGE, "option '--%s' is given twice", table[id].name);
+    CF_ENSURE(table[id].arg == NULL || v->times[id] == 0, e, CF_ERR_USAGE,
+              "option '--%s' is given twice", table[id].name);
     v->text[id] = text;
     v->times[id]++;
     return CF_OK;
 }
 
 /* "--name", "--name=value", "--name value"; moves *i over a value of its own word. */
-static cf_err long_parse(const cf_command_id command, const int argc, char *const *const argv, int *const i, cf_values *const v, cf_error *const e)
+static cf_err long_parse(const cf_command_id command, const int argc, char *const *const argv,
+                         int *const i, cf_values *const v, cf_error *const e)
 {
     const char *const name = argv[*i] + 2;
     const size_t len = strcspn(name, "=");
@@ -135,43 +240,51 @@ static cf_err long_parse(const cf_command_id command, const int argc, char *cons
     if (!option_find(command, name, len, 0, &id))
         return unknown_option(command, argv[*i], cf_slice_of(name, len), e);
     if (table[id].arg == NULL) {
-        CF_ENSURE(name[len] == '\0', e, CF_ERR_USAGE, "option '--%s' takes no value", table[id].name);
+        CF_ENSURE(name[len] == '\0', e, CF_ERR_USAGE, "option '--%s' takes no value",
+                  table[id].name);
         return value_set(v, id, "", e);
     }
     if (name[len] == '=')
         return value_set(v, id, name + len + 1, e);
-    CF_ENSURE(*i + 1 < argc, e, CF_ERR_USAGE, "option '--%s' needs a value: --%s %s", table[id].name, table[id].name, table[id].arg);
+    CF_ENSURE(*i + 1 < argc, e, CF_ERR_USAGE, "option '--%s' needs a value: --%s %s",
+              table[id].name, table[id].name, table[id].arg);
     *i += 1;
     return value_set(v, id, argv[*i], e);
 }
 
 /* "-v", "-vv", "-n NAME", "-nNAME". */
-static cf_err short_parse(const cf_command_id command, const int argc, char *const *const argv, int *const i, cf_values *const v, cf_error *const e)
+static cf_err short_parse(const cf_command_id command, const int argc, char *const *const argv,
+                          int *const i, cf_values *const v, cf_error *const e)
 {
     const char *const word = argv[*i];
 
     for (const char *at = word + 1; *at != '\0'; at++) {
         cf_option_id id = CF_OPT_COUNT;
 
-        CF_ENSURE(option_find(command, NULL, 0, *at, &id), e, CF_ERR_USAGE, "unknown option '%s'\nHINT: --help lists the options of this command", word);
+        CF_ENSURE(option_find(command, NULL, 0, *at, &id), e, CF_ERR_USAGE,
+                  "unknown option '%s'\nHINT: --help lists the options of this command", word);
         if (table[id].arg == NULL) {
             CF_TRY(value_set(v, id, "", e));
             continue;
         }
         if (at[1] != '\0')
             return value_set(v, id, at + 1, e);
-        CF_ENSURE(*i + 1 < argc, e, CF_ERR_USAGE, "option '-%c' needs a value: -%c %s", *at, *at, table[id].arg);
+        CF_ENSURE(*i + 1 < argc, e, CF_ERR_USAGE, "option '-%c' needs a value: -%c %s", *at, *at,
+                  table[id].arg);
         *i += 1;
         return value_set(v, id, argv[*i], e);
     }
     return CF_OK;
 }
 
-static void env_fill(const cf_command_id command, const char *(*const env)(void *, const char *), void *const env_impl, cf_values *const v)
+static void env_fill(const cf_command_id command, const char *(*const env)(void *, const char *),
+                     void *const env_impl, cf_values *const v)
 {
     for (size_t i = 0; i < CF_OPT_COUNT; i++) {
-        for (size_t k = 0; k < 2 && v->text[i] == NULL && (table[i].commands & ON(command)) != 0; k++) {
-            const char *const text = table[i].env[k] != NULL ? env(env_impl, table[i].env[k]) : NULL;
+        for (size_t k = 0; k < 2 && v->text[i] == NULL && (table[i].commands & ON(command)) != 0;
+             k++) {
+            const char *const text =
+                table[i].env[k] != NULL ? env(env_impl, table[i].env[k]) : NULL;
 
             if (text != NULL && text[strspn(text, " \t")] != '\0')
                 v->text[i] = text;
@@ -179,8 +292,9 @@ static void env_fill(const cf_command_id command, const char *(*const env)(void 
     }
 }
 
-cf_err cf_values_parse(const cf_command_id command, const int argc, char *const *const argv, const char *(*const env)(void *, const char *),
-                       void *const env_impl, cf_values *const ret, cf_error *const e)
+cf_err cf_values_parse(const cf_command_id command, const int argc, char *const *const argv,
+                       const char *(*const env)(void *, const char *), void *const env_impl,
+                       cf_values *const ret, cf_error *const e)
 {
     cf_values v = {0};
     bool only_words = false;
@@ -204,33 +318,39 @@ cf_err cf_values_parse(const cf_command_id command, const int argc, char *const 
     return CF_OK;
 }
 
-cf_err cf_values_size(const cf_values *const v, const cf_option_id id, uint64_t *const ret_bytes, cf_error *const e)
+cf_err cf_values_size(const cf_values *const v, const cf_option_id id, uint64_t *const ret_bytes,
+                      cf_error *const e)
 {
     uint64_t bytes = 0;
 
     if (v->text[id] == NULL)
         return CF_OK;
-    CF_ENSURE(cf_size_parse(cf_slice_str(v->text[id]), &bytes), e, CF_ERR_USAGE, "'--%s %s' is no size\nHINT: for example --%s 256MiB", table[id].name,
-              v->text[id], table[id].name);
-    CF_ENSURE(bytes > 0, e, CF_ERR_USAGE, "'--%s %s' is no size: 1 byte is the least", table[id].name, v->text[id]); /* 0: not given */
+    CF_ENSURE(cf_size_parse(cf_slice_str(v->text[id]), &bytes), e, CF_ERR_USAGE,
+              "'--%s %s' is no size\nHINT: for example --%s 256MiB", table[id].name, v->text[id],
+              table[id].name);
+    CF_ENSURE(bytes > 0, e, CF_ERR_USAGE, "'--%s %s' is no size: 1 byte is the least",
+              table[id].name, v->text[id]); /* 0: not given */
     *ret_bytes = bytes;
     return CF_OK;
 }
 
-cf_err cf_values_number(const cf_values *const v, const cf_option_id id, const uint64_t min, const uint64_t max, uint64_t *const ret, cf_error *const e)
+cf_err cf_values_number(const cf_values *const v, const cf_option_id id, const uint64_t min,
+                        const uint64_t max, uint64_t *const ret, cf_error *const e)
 {
     uint64_t n = 0;
 
     if (v->text[id] == NULL)
         return CF_OK;
-    CF_ENSURE(cf_u64_parse(cf_slice_str(v->text[id]), &n), e, CF_ERR_USAGE, "'--%s %s' is no number", table[id].name, v->text[id]);
-    CF_ENSURE(n >= min && n <= max, e, CF_ERR_USAGE, "'--%s %s' is outside %llu to %llu", table[id].name, v->text[id], (unsigned long long)min,
-              (unsigned long long)max);
+    CF_ENSURE(cf_u64_parse(cf_slice_str(v->text[id]), &n), e, CF_ERR_USAGE,
+              "'--%s %s' is no number", table[id].name, v->text[id]);
+    CF_ENSURE(n >= min && n <= max, e, CF_ERR_USAGE, "'--%s %s' is outside %llu to %llu",
+              table[id].name, v->text[id], (unsigned long long)min, (unsigned long long)max);
     *ret = n;
     return CF_OK;
 }
 
-cf_err cf_values_choice(const cf_values *const v, const cf_option_id id, const char *const *const words, unsigned *const ret, cf_error *const e)
+cf_err cf_values_choice(const cf_values *const v, const cf_option_id id,
+                        const char *const *const words, unsigned *const ret, cf_error *const e)
 {
     if (v->text[id] == NULL)
         return CF_OK;
@@ -240,5 +360,6 @@ cf_err cf_values_choice(const cf_values *const v, const cf_option_id id, const c
             return CF_OK;
         }
     }
-    CF_FAIL(e, CF_ERR_USAGE, "'--%s %s' is neither '%s' nor '%s'", table[id].name, v->text[id], words[0], words[1]);
+    CF_FAIL(e, CF_ERR_USAGE, "'--%s %s' is neither '%s' nor '%s'", table[id].name, v->text[id],
+            words[0], words[1]);
 }

@@ -54,11 +54,12 @@ typedef enum cf_command_id {
 } cf_command_id;
 
 typedef struct cf_option {
-    const char *name;    /* without the dashes */
-    char letter;         /* 0: none */
-    const char *arg;     /* NULL: a switch */
-    const char *env[2];  /* taken when the flag is absent, in this order; blank ones count as absent */
-    unsigned commands;   /* bit 1 << cf_command_id */
+    const char *name; /* without the dashes */
+    char letter;      /* 0: none */
+    const char *arg;  /* NULL: a switch */
+    const char
+        *env[2]; /* taken when the flag is absent, in this order; blank ones count as absent */
+    unsigned commands; /* bit 1 << cf_command_id */
     const char *help;
 } cf_option;
 
@@ -72,21 +73,27 @@ enum { CF_WORD_DISTANCE_MAX = 3 }; /* ours: further away it is no slip of the fi
 unsigned cf_word_distance(cf_slice typed, const char *known);
 
 typedef struct cf_values {
-    const char *text[CF_OPT_COUNT];   /* NULL: not given; "" for a switch that is on; borrowed */
-    unsigned times[CF_OPT_COUNT];     /* how often a switch was given */
-    const char *arg[CF_ARGS_MAX];     /* words that are no options */
+    const char *text[CF_OPT_COUNT]; /* NULL: not given; "" for a switch that is on; borrowed */
+    unsigned times[CF_OPT_COUNT];   /* how often a switch was given */
+    const char *arg[CF_ARGS_MAX];   /* words that are no options */
     unsigned arg_total;
 } cf_values;
 
-/* Words behind the command's name. CF_ERR_USAGE names the word, with a suggestion when an option is near it. env: value or NULL. */
-CF_NODISCARD cf_err cf_values_parse(cf_command_id command, int argc, char *const *argv, const char *(*env)(void *impl, const char *name),
+/* Words behind the command's name. CF_ERR_USAGE names the word, with a suggestion when an option is
+ * near it. env: value or NULL. */
+CF_NODISCARD cf_err cf_values_parse(cf_command_id command, int argc, char *const *argv,
+                                    const char *(*env)(void *impl, const char *name),
                                     void *env_impl, cf_values *ret, cf_error *e);
 
-/* Typed views; defaults where the flag is absent. CF_ERR_USAGE names the flag, what was given and what may be. */
-CF_NODISCARD cf_err cf_values_size(const cf_values *v, cf_option_id id, uint64_t *ret_bytes, cf_error *e);
-CF_NODISCARD cf_err cf_values_number(const cf_values *v, cf_option_id id, uint64_t min, uint64_t max, uint64_t *ret, cf_error *e);
+/* Typed views; defaults where the flag is absent. CF_ERR_USAGE names the flag, what was given and
+ * what may be. */
+CF_NODISCARD cf_err cf_values_size(const cf_values *v, cf_option_id id, uint64_t *ret_bytes,
+                                   cf_error *e);
+CF_NODISCARD cf_err cf_values_number(const cf_values *v, cf_option_id id, uint64_t min,
+                                     uint64_t max, uint64_t *ret, cf_error *e);
 /* *ret: index into words (NULL-terminated). */
-CF_NODISCARD cf_err cf_values_choice(const cf_values *v, cf_option_id id, const char *const *words, unsigned *ret, cf_error *e);
+CF_NODISCARD cf_err cf_values_choice(const cf_values *v, cf_option_id id, const char *const *words,
+                                     unsigned *ret, cf_error *e);
 static inline bool cf_values_on(const cf_values *v, cf_option_id id)
 {
     return v->text[id] != NULL;

@@ -14,12 +14,15 @@
 enum { CF_PROGRESS_EVERY_MS = 200 };
 
 static const struct {
-    const char *name;    /* in JSON */
-    const char *prefix;  /* in text */
-    unsigned verbose;    /* shown from this many -v on */
+    const char *name;   /* in JSON */
+    const char *prefix; /* in text */
+    unsigned verbose;   /* shown from this many -v on */
 } levels[] = {
-    [CF_LOG_ERROR] = {"error", "chunkferry: ", 0}, [CF_LOG_WARN] = {"warning", "warning: ", 0}, [CF_LOG_INFO] = {"info", "", 0},
-    [CF_LOG_DETAIL] = {"file", "  ", 1},           [CF_LOG_DEBUG] = {"request", "  ", 2},
+    [CF_LOG_ERROR] = {"error", "chunkferry: ", 0},
+    [CF_LOG_WARN] = {"warning", "warning: ", 0},
+    [CF_LOG_INFO] = {"info", "", 0},
+    [CF_LOG_DETAIL] = {"file", "  ", 1},
+    [CF_LOG_DEBUG] = {"request", "  ", 2},
 };
 
 json_t *cf_output_json(const char *const text, const size_t len)
@@ -82,7 +85,8 @@ static json_t *message_object(const char *const type, const char *const text)
 {
     int len = 0;
     const char *const hint = hint_of(text, &len);
-    json_t *const object = json_pack("{s:s, s:o}", "type", type, "text", cf_output_json(text, (size_t)len));
+    json_t *const object =
+        json_pack("{s:s, s:o}", "type", type, "text", cf_output_json(text, (size_t)len));
 
     if (hint != NULL)
         (void)json_object_set_new(object, "hint", cf_output_json(hint, strlen(hint)));
@@ -127,8 +131,9 @@ void cf_output_progress(void *const impl, const cf_progress *const p)
     const uint64_t rate_bytes_per_s = p->done_bytes * 1000 / passed_ms;
     const uint64_t left = p->total_bytes > p->done_bytes ? p->total_bytes - p->done_bytes : 0;
     flockfile(o->err);
-    (void)fprintf(o->err, "\r\033[K%s  %s of %s  %s/s  %llu of %llu files", p->phase, cf_size_render(p->done_bytes, done),
-                  cf_size_render(p->total_bytes, total), cf_size_render(rate_bytes_per_s, rate), (unsigned long long)p->done_files,
+    (void)fprintf(o->err, "\r\033[K%s  %s of %s  %s/s  %llu of %llu files", p->phase,
+                  cf_size_render(p->done_bytes, done), cf_size_render(p->total_bytes, total),
+                  cf_size_render(rate_bytes_per_s, rate), (unsigned long long)p->done_files,
                   (unsigned long long)p->total_files);
     if (rate_bytes_per_s > 0 && left > 0)
         (void)fprintf(o->err, "  %llu s left", (unsigned long long)(left / rate_bytes_per_s));
@@ -184,6 +189,7 @@ cf_err cf_output_close(cf_output *const o, cf_error *const e)
 {
     line_clear(o);
     CF_ENSURE(!o->incomplete, e, CF_ERR_NO_MEMORY, "a line of the output could not be made");
-    CF_ENSURE(fflush(o->out) == 0 && ferror(o->out) == 0, e, CF_ERR_IO, "standard output could not be written");
+    CF_ENSURE(fflush(o->out) == 0 && ferror(o->out) == 0, e, CF_ERR_IO,
+              "standard output could not be written");
     return CF_OK;
 }

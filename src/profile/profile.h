@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Profile seam: what chunkferry knows about a kind of node. A profile turns a node's directories into an ordered plan and
- * a manifest back into a directory that starts. It never talks to a store: the parent comes as a cursor.
+ * Profile seam: what chunkferry knows about a kind of node. A profile turns a node's directories
+ * into an ordered plan and a manifest back into a directory that starts. It never talks to a store:
+ * the parent comes as a cursor.
  *
- * Backup:  open -> plan -> (next -> [the pipeline reads] -> read_done)* -> last_look -> facts -> close
- * Inspect: open -> plan (prior NULL, dry) -> facts
- * Restore: target_check -> for each line: placement, check -> extra files -> closing words
+ * Backup:  open -> plan -> (next -> [the pipeline reads] -> read_done)* -> last_look -> facts ->
+ * close Inspect: open -> plan (prior NULL, dry) -> facts Restore: target_check -> for each line:
+ * placement, check -> extra files -> closing words
  */
 #ifndef SRC_PROFILE_PROFILE_H
 #define SRC_PROFILE_PROFILE_H
@@ -20,16 +21,16 @@
 #include "s3/world.h"
 
 typedef struct cf_source_opts {
-    const cf_fs *fs;            /* borrowed, like all below */
+    const cf_fs *fs; /* borrowed, like all below */
     const cf_world *world;
-    const char *db;             /* directory */
-    const char *index;          /* NULL: <db>/index */
-    bool stopped;               /* --source stopped: proven by flock */
+    const char *db;    /* directory */
+    const char *index; /* NULL: <db>/index */
+    bool stopped;      /* --source stopped: proven by flock */
     bool without_secondary_indexes;
     bool without_existence_filter;
     bool archive;
-    bool full;                  /* --mode full: nothing is reused */
-    bool inspect;               /* report refusals as facts instead of failing; nothing is pinned */
+    bool full;    /* --mode full: nothing is reused */
+    bool inspect; /* report refusals as facts instead of failing; nothing is pinned */
     uint64_t max_truncation_bytes; /* 0: 256 MiB */
     /* One line each, for people; "HINT: " lines follow a newline. NULL: none. */
     void (*warn)(void *impl, const char *text);
@@ -38,29 +39,33 @@ typedef struct cf_source_opts {
 } cf_source_opts;
 
 typedef enum cf_entry_how {
-    CF_ENTRY_REUSE,  /* certificate equal to the parent's: its line stands whole, mode, owner and time included */
+    CF_ENTRY_REUSE,  /* certificate equal to the parent's: its line stands whole, mode, owner and
+                        time included */
     CF_ENTRY_INLINE, /* content is given */
     CF_ENTRY_WHOLE,
     CF_ENTRY_PARTS,
 } cf_entry_how;
 
-/* One file of the plan. Valid until read_done() was called for it (entries are given in order, several may be under way). */
+/* One file of the plan. Valid until read_done() was called for it (entries are given in order,
+ * several may be under way). */
 typedef struct cf_entry {
     uint16_t step;
-    const char *path;           /* role-relative: "db/...", "index/..." */
+    const char *path; /* role-relative: "db/...", "index/..." */
     const char *klass;
     cf_entry_how how;
-    int fd;                     /* WHOLE, PARTS: open; the profile closes it in read_done */
+    int fd; /* WHOLE, PARTS: open; the profile closes it in read_done */
     uint64_t read_bytes, size_bytes;
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
     bool own_pack, ends_with_md5;
-    bool cut_before;            /* a new segment starts here (the bulk of chunks) */
-    cf_slice cert_header, cert_footer; /* REUSE: empty (the parent's line has it). Tables: footer only */
-    bool cert_from_read;        /* WHOLE chunk: head and tail of what was read are the certificate */
-    uint8_t cert_tail_bytes;    /* with cert_from_read: how much of the tail (128 for chunks, 16 for tables) */
-    cf_slice content;           /* INLINE */
-    void *own;                  /* the profile's */
+    bool cut_before; /* a new segment starts here (the bulk of chunks) */
+    cf_slice cert_header,
+        cert_footer;         /* REUSE: empty (the parent's line has it). Tables: footer only */
+    bool cert_from_read;     /* WHOLE chunk: head and tail of what was read are the certificate */
+    uint8_t cert_tail_bytes; /* with cert_from_read: how much of the tail (128 for chunks, 16 for
+                                tables) */
+    cf_slice content;        /* INLINE */
+    void *own;               /* the profile's */
 } cf_entry;
 
 typedef struct cf_read_outcome {
@@ -70,50 +75,66 @@ typedef struct cf_read_outcome {
 } cf_read_outcome;
 
 /* When a restored file may be written. */
-typedef enum cf_placement { CF_PLACE_FIRST, CF_PLACE_BODY, CF_PLACE_LAST, CF_PLACE_SKIP } cf_placement;
+typedef enum cf_placement {
+    CF_PLACE_FIRST,
+    CF_PLACE_BODY,
+    CF_PLACE_LAST,
+    CF_PLACE_SKIP
+} cf_placement;
 
 typedef struct cf_source cf_source;
 
 typedef struct cf_target_opts {
     const cf_fs *fs;
-    const char *db;             /* --target */
-    const char *index;          /* --index-target; NULL: <db>/index */
+    const char *db;    /* --target */
+    const char *index; /* --index-target; NULL: <db>/index */
 } cf_target_opts;
 
 typedef struct cf_profile {
     const char *name;
     /* Is this directory such a node? For messages. */
     cf_err (*open)(const cf_source_opts *opts, cf_source **ret, cf_error *e);
-    /* The looks of the reading order up to the pinned cut; refusals are CF_ERR_SOURCE, each with its message and HINT.
-     * prior: cursor over the parent's file lines, NULL without parent; prior_facts: the parent's, NULL. */
-    cf_err (*plan)(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run, cf_error *e);
+    /* The looks of the reading order up to the pinned cut; refusals are CF_ERR_SOURCE, each with
+     * its message and HINT. prior: cursor over the parent's file lines, NULL without parent;
+     * prior_facts: the parent's, NULL. */
+    cf_err (*plan)(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run,
+                   cf_error *e);
     /* Totals of the plan, for --dry-run and progress. */
-    void (*plan_totals)(const cf_source *s, uint64_t *ret_files, uint64_t *ret_reused, uint64_t *ret_read_bytes);
+    void (*plan_totals)(const cf_source *s, uint64_t *ret_files, uint64_t *ret_reused,
+                        uint64_t *ret_read_bytes);
     /* *ret = NULL at the end. */
     cf_err (*next)(cf_source *s, cf_entry **ret, cf_error *e);
-    /* A REUSE entry shall be sent again, since little else of its pack is used: opens it and turns it into WHOLE or PARTS. It stays REUSE
-     * when the file is gone by now or another one: the parent's copy is still good. */
+    /* A REUSE entry shall be sent again, since little else of its pack is used: opens it and turns
+     * it into WHOLE or PARTS. It stays REUSE when the file is gone by now or another one: the
+     * parent's copy is still good. */
     cf_err (*reopen)(cf_source *s, cf_entry *entry, cf_error *e);
-    /* outcome NULL for REUSE and INLINE. CF_ERR_SOURCE when the content contradicts its own checksum, naming the snapshot that has a good copy. */
+    /* outcome NULL for REUSE and INLINE. CF_ERR_SOURCE when the content contradicts its own
+     * checksum, naming the snapshot that has a good copy. */
     cf_err (*read_done)(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e);
     /* Did the node change under us in a way that matters? CF_ERR_SOURCE. */
     cf_err (*last_look)(cf_source *s, cf_error *e);
-    /* New object: versions, checkpoints, chunk ranges, epoch ids, hazards, and for inspect "refusals". */
+    /* New object: versions, checkpoints, chunk ranges, epoch ids, hazards, and for inspect
+     * "refusals". */
     cf_err (*facts)(const cf_source *s, json_t **ret, cf_error *e);
     /* inspect for people. */
     cf_err (*render_report)(const cf_source *s, cf_buf *ret, cf_error *e);
-    uint64_t (*bytes_looked)(const cf_source *s); /* read from the source by the looks: headers, footers, checkpoints */
+    uint64_t (*bytes_looked)(
+        const cf_source *s); /* read from the source by the looks: headers, footers, checkpoints */
     void (*close)(cf_source *s);
 
-    /* Restore. CF_ERR_TARGET: not empty (files an interrupted restore left, *.tmp and those that `ours` says, are fine), in use by a server. */
+    /* Restore. CF_ERR_TARGET: not empty (files an interrupted restore left, *.tmp and those that
+     * `ours` says, are fine), in use by a server. */
     cf_err (*target_in_use)(const cf_target_opts *opts, cf_error *e);
     cf_placement (*placement)(const cf_file_line *line);
     bool (*ends_with_md5)(const cf_file_line *line);
     uint32_t (*restored_mode)(const cf_file_line *line); /* 0444, 0644 */
-    /* Files that are not in the manifest but belong to the restored node, in order, after all others: name below db and content.
-     * i counts up; *ret_name = NULL at the end. facts: the snapshot's. */
-    cf_err (*extra_file)(const json_t *facts, unsigned i, const char **ret_name, uint8_t ret_content[16], size_t *ret_len, cf_error *e);
-    /* Last check of the whole, from the facts and the directory: the start-up checks that need no server. */
+    /* Files that are not in the manifest but belong to the restored node, in order, after all
+     * others: name below db and content. i counts up; *ret_name = NULL at the end. facts: the
+     * snapshot's. */
+    cf_err (*extra_file)(const json_t *facts, unsigned i, const char **ret_name,
+                         uint8_t ret_content[16], size_t *ret_len, cf_error *e);
+    /* Last check of the whole, from the facts and the directory: the start-up checks that need no
+     * server. */
     cf_err (*check_restored)(const cf_target_opts *opts, const json_t *facts, cf_error *e);
     /* Plain words how to start the node. */
     cf_err (*closing_words)(const json_t *facts, cf_buf *ret, cf_error *e);

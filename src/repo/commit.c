@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The commit point: one conditional PUT, and what follows when its answer is lost. The words are those of DESIGN
- * section 5, "Commit"; the model (model/core.pml) explored them: change one only with it.
+ * The commit point: one conditional PUT, and what follows when its answer is lost. The words are
+ * those of DESIGN section 5, "Commit"; the model (model/core.pml) explored them: change one only
+ * with it.
  *
- * Invariant: success is said only when our root stands there; failure only when something stands there that is not our
- * root, and nothing is ever withdrawn, so it will stay so. Everything else is "unknown": our PUT may still be on the
- * wire.
+ * Invariant: success is said only when our root stands there; failure only when something stands
+ * there that is not our root, and nothing is ever withdrawn, so it will stay so. Everything else is
+ * "unknown": our PUT may still be on the wire.
  */
 #include "repo/json.h"
 #include "repo/repo.h"
 #include "s3/base/cleanup.h"
 
 enum {
-    COMMIT_TRIES_MAX = 5,             /* each of them is one request of the store with its own retries */
-    COMMIT_WAIT_MS = 1000,            /* before the second try, then doubled */
+    COMMIT_TRIES_MAX = 5,  /* each of them is one request of the store with its own retries */
+    COMMIT_WAIT_MS = 1000, /* before the second try, then doubled */
     COMMIT_TOTAL_MS = 10 * 60 * 1000, /* no try starts later */
 };
 
@@ -22,7 +23,8 @@ typedef struct commit {
     char key[CF_KEY_LEN_MAX + 1];
     cf_slice body;
     char root_id[CF_STORE_ID_LEN + 1];
-    char fence_id[CF_STORE_ID_LEN + 1]; /* not the root's: the store takes an object with our id for ours */
+    char fence_id[CF_STORE_ID_LEN +
+                  1]; /* not the root's: the store takes an object with our id for ours */
 } commit;
 
 typedef enum commit_state {
@@ -44,7 +46,9 @@ static commit_state compare_bytes(const commit *const c)
         return COMMIT_FOREIGN;
     if (err != CF_OK)
         return COMMIT_OPEN;
-    return cf_slice_eq(cf_buf_slice(&found), c->body) ? COMMIT_DONE : found.len == 0 ? COMMIT_FENCED : COMMIT_FOREIGN;
+    return cf_slice_eq(cf_buf_slice(&found), c->body) ? COMMIT_DONE
+           : found.len == 0                           ? COMMIT_FENCED
+                                                      : COMMIT_FOREIGN;
 }
 
 static commit_state look(const commit *const c)
@@ -60,7 +64,8 @@ static commit_state look(const commit *const c)
     return stat.id[0] != '\0' ? COMMIT_FOREIGN : compare_bytes(c);
 }
 
-static cf_err put(const commit *const c, const cf_slice body, const char *const id, cf_error *const e)
+static cf_err put(const commit *const c, const cf_slice body, const char *const id,
+                  cf_error *const e)
 {
     const cf_put_opts opts = {.create_only = true, .id = id};
     return c->r->store->ops->put(c->r->store, c->key, body, &opts, /* ret= */ NULL, e);
@@ -78,7 +83,8 @@ static commit_state settle(const commit *const c, cf_error *const why)
     const cf_world *const world = c->r->world;
     const uint64_t begin_ms = world->mono_ms(world->impl);
     commit_state state = try_root(c, why);
-    for (unsigned i = 1; i < COMMIT_TRIES_MAX && (state == COMMIT_ABSENT || state == COMMIT_OPEN); i++) {
+    for (unsigned i = 1; i < COMMIT_TRIES_MAX && (state == COMMIT_ABSENT || state == COMMIT_OPEN);
+         i++) {
         if (world->mono_ms(world->impl) - begin_ms > COMMIT_TOTAL_MS)
             break;
         world->sleep_ms(world->impl, (uint64_t)COMMIT_WAIT_MS << (i - 1));
@@ -94,8 +100,8 @@ static commit_state fence(const commit *const c)
     return put(c, cf_slice_of(NULL, 0), c->fence_id, &ignored) == CF_OK ? COMMIT_FENCED : look(c);
 }
 
-static cf_err say(const commit *const c, const commit_state state, const bool own_fence, const cf_error *const why,
-                  cf_error *const e)
+static cf_err say(const commit *const c, const commit_state state, const bool own_fence,
+                  const cf_error *const why, cf_error *const e)
 {
     const char *const run = strrchr(c->key, '/') + 1;
     if (state == COMMIT_DONE)
@@ -117,14 +123,17 @@ static cf_err say(const commit *const c, const commit_state state, const bool ow
         return why->code == CF_OK ? CF_ERR_FAILED : why->code;
     }
     CF_FAIL(e, CF_ERR_UNKNOWN,
-            "the store gave no usable answer to the commit of run '%s' (last: %.512s), so it is unknown whether it is "
+            "the store gave no usable answer to the commit of run '%s' (last: %.512s), so it is "
+            "unknown whether it is "
             "a snapshot\n"
-            "HINT: nothing is lost. When the store answers again, 'chunkferry list' tells; if it is not there, run the "
+            "HINT: nothing is lost. When the store answers again, 'chunkferry list' tells; if it "
+            "is not there, run the "
             "backup again",
             run, why->message);
 }
 
-cf_err cf_snapshot_commit(const cf_repo *const r, const char *const node, const cf_root *const root, cf_error *const e)
+cf_err cf_snapshot_commit(const cf_repo *const r, const char *const node, const cf_root *const root,
+                          cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};

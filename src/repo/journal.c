@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Journal: what a later run needs to use what a dead one uploaded. It makes no claim: whoever adopts from it checks
- * that the packs are there, and that their lengths fit.
+ * Journal: what a later run needs to use what a dead one uploaded. It makes no claim: whoever
+ * adopts from it checks that the packs are there, and that their lengths fit.
  */
 #include <zstd.h>
 
@@ -34,7 +34,8 @@ void cf_journal_free(cf_journal *const j)
     cf_free(j);
 }
 
-cf_err cf_journal_new(const cf_repo *const repo, cf_run *const run, cf_journal **const ret, cf_error *const e)
+cf_err cf_journal_new(const cf_repo *const repo, cf_run *const run, cf_journal **const ret,
+                      cf_error *const e)
 {
     CF_CLEANUP(cf_journal_freep)
     cf_journal *j = NULL;
@@ -45,13 +46,14 @@ cf_err cf_journal_new(const cf_repo *const repo, cf_run *const run, cf_journal *
     j->put_mono_ms = repo->world->mono_ms(repo->world->impl);
     j->zstd = ZSTD_createCCtx();
     CF_ENSURE(j->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a compressor");
-    CF_ENSURE(!ZSTD_isError(ZSTD_CCtx_setParameter(j->zstd, ZSTD_c_checksumFlag, 1)), e, CF_ERR_UNSUPPORTED,
-              "zstd refuses its parameters");
+    CF_ENSURE(!ZSTD_isError(ZSTD_CCtx_setParameter(j->zstd, ZSTD_c_checksumFlag, 1)), e,
+              CF_ERR_UNSUPPORTED, "zstd refuses its parameters");
     *ret = CF_STEAL(j);
     return CF_OK;
 }
 
-static cf_err compress(cf_journal *const j, const cf_slice text, const ZSTD_EndDirective how, cf_error *const e)
+static cf_err compress(cf_journal *const j, const cf_slice text, const ZSTD_EndDirective how,
+                       cf_error *const e)
 {
     ZSTD_inBuffer in = {text.ptr, text.len, 0};
     size_t left = 0;
@@ -59,7 +61,8 @@ static cf_err compress(cf_journal *const j, const cf_slice text, const ZSTD_EndD
         CF_TRY(cf_buf_reserve(&j->stored, OUT_BYTES, e));
         ZSTD_outBuffer out = {j->stored.data + j->stored.len, j->stored.cap - j->stored.len, 0};
         left = ZSTD_compressStream2(j->zstd, &out, &in, how);
-        CF_ENSURE(!ZSTD_isError(left), e, CF_ERR_FAILED, "compress the journal: %s", ZSTD_getErrorName(left));
+        CF_ENSURE(!ZSTD_isError(left), e, CF_ERR_FAILED, "compress the journal: %s",
+                  ZSTD_getErrorName(left));
         j->stored.len += out.pos;
     } while (in.pos < in.size || (how == ZSTD_e_end && left > 0));
     return CF_OK;
@@ -79,7 +82,8 @@ static cf_err render_uploads(const cf_slice upload_ids, cf_buf *const b, cf_erro
         const cf_slice id = space == NULL ? key : cf_slice_of(space + 1, len - key.len - 1);
         CF_CHECK(len == 0 || (key.len > 0 && id.len > 0 && cf_utf8_valid(id)));
         if (len > 0) {
-            CF_TRY(cf_buf_append_str(b, b->data[b->len - 1] == '[' ? "{\"key\":" : ",{\"key\":", e));
+            CF_TRY(
+                cf_buf_append_str(b, b->data[b->len - 1] == '[' ? "{\"key\":" : ",{\"key\":", e));
             CF_TRY(cf_json_put_str(b, key, e));
             CF_TRY(cf_buf_append_str(b, ",\"id\":", e));
             CF_TRY(cf_json_put_str(b, id, e));
@@ -90,8 +94,8 @@ static cf_err render_uploads(const cf_slice upload_ids, cf_buf *const b, cf_erro
     return cf_buf_append_str(b, "]}\n", e);
 }
 
-static cf_err journal_put(cf_journal *const j, const uint64_t uploaded_bytes, const cf_slice upload_ids,
-                          cf_error *const e)
+static cf_err journal_put(cf_journal *const j, const uint64_t uploaded_bytes,
+                          const cf_slice upload_ids, cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf uploads = {0};
@@ -101,9 +105,11 @@ static cf_err journal_put(cf_journal *const j, const uint64_t uploaded_bytes, co
     cf_buf_init(&uploads, JOURNAL_STORED_MAX);
     CF_TRY(render_uploads(upload_ids, &uploads, e));
     CF_TRY(compress(j, cf_buf_slice(&uploads), ZSTD_e_end, e));
-    cf_key_run_object(key, j->run, cf_run_next_seq(j->run), "journal", /* hint= */ "", ".jsonl.zst");
-    CF_TRY_AS(j->repo->store->ops->put(j->repo->store, key, cf_buf_slice(&j->stored), &opts, /* ret= */ NULL, e), e,
-              "write journal '%s'", key);
+    cf_key_run_object(key, j->run, cf_run_next_seq(j->run), "journal", /* hint= */ "",
+                      ".jsonl.zst");
+    CF_TRY_AS(j->repo->store->ops->put(j->repo->store, key, cf_buf_slice(&j->stored), &opts,
+                                       /* ret= */ NULL, e),
+              e, "write journal '%s'", key);
     cf_buf_clear(&j->stored);
     j->lines = 0;
     j->put_mono_ms = world->mono_ms(world->impl);
@@ -121,7 +127,8 @@ cf_err cf_journal_add_line(cf_journal *const j, const cf_slice json_line, cf_err
     return journal_put(j, j->put_uploaded_bytes, cf_slice_of(NULL, 0), e);
 }
 
-cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes, const cf_slice upload_ids, cf_error *const e)
+cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes,
+                       const cf_slice upload_ids, cf_error *const e)
 {
     const cf_world *const world = j->repo->world;
     const uint64_t now_ms = world->mono_ms(world->impl);

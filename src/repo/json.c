@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Jansson with limits. Its own limit of depth is 2,048; ours is checked on the text, before it builds anything.
+ * Jansson with limits. Its own limit of depth is 2,048; ours is checked on the text, before it
+ * builds anything.
  */
 #include "repo/json.h"
 
@@ -24,8 +25,8 @@ static cf_err depth_check(const cf_slice text, cf_error *const e)
             quoted = !quoted;
         } else if (!quoted && (c == '{' || c == '[')) {
             depth++;
-            CF_ENSURE(depth <= CF_JSON_DEPTH_MAX, e, CF_ERR_DAMAGE, "malformed JSON: nested deeper than %d at byte %zu",
-                      CF_JSON_DEPTH_MAX, i);
+            CF_ENSURE(depth <= CF_JSON_DEPTH_MAX, e, CF_ERR_DAMAGE,
+                      "malformed JSON: nested deeper than %d at byte %zu", CF_JSON_DEPTH_MAX, i);
         } else if (!quoted && (c == '}' || c == ']') && depth > 0) {
             depth--;
         }
@@ -37,11 +38,12 @@ cf_err cf_json_load(const cf_slice text, json_t **const ret, cf_error *const e)
 {
     CF_TRY(depth_check(text, e));
     json_error_t story = {0};
-    json_t *const object =
-        json_loadb(text.len == 0 ? "" : (const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, &story);
+    json_t *const object = json_loadb(text.len == 0 ? "" : (const char *)text.ptr, text.len,
+                                      JSON_REJECT_DUPLICATES, &story);
     if (object == NULL && json_error_code(&story) == json_error_out_of_memory)
         CF_FAIL(e, CF_ERR_NO_MEMORY, "parse %zu bytes of JSON", text.len);
-    CF_ENSURE(object != NULL, e, CF_ERR_DAMAGE, "malformed JSON: %s at byte %d", story.text, story.position);
+    CF_ENSURE(object != NULL, e, CF_ERR_DAMAGE, "malformed JSON: %s at byte %d", story.text,
+              story.position);
     if (!json_is_object(object)) {
         json_decref(object);
         CF_FAIL(e, CF_ERR_DAMAGE, "malformed JSON: not an object");
@@ -50,8 +52,8 @@ cf_err cf_json_load(const cf_slice text, json_t **const ret, cf_error *const e)
     return CF_OK;
 }
 
-cf_err cf_json_get_u64(const json_t *const object, const char *const key, const uint64_t min, const uint64_t max,
-                       uint64_t *const ret, cf_error *const e)
+cf_err cf_json_get_u64(const json_t *const object, const char *const key, const uint64_t min,
+                       const uint64_t max, uint64_t *const ret, cf_error *const e)
 {
     const json_t *const member = json_object_get(object, key);
     CF_ENSURE(member != NULL, e, CF_ERR_DAMAGE, "'%s' is missing", key);
@@ -64,40 +66,43 @@ cf_err cf_json_get_u64(const json_t *const object, const char *const key, const 
     return CF_OK;
 }
 
-cf_err cf_json_get_str(const json_t *const object, const char *const key, const size_t min, const size_t max,
-                       cf_slice *const ret, cf_error *const e)
+cf_err cf_json_get_str(const json_t *const object, const char *const key, const size_t min,
+                       const size_t max, cf_slice *const ret, cf_error *const e)
 {
     const json_t *const member = json_object_get(object, key);
     CF_ENSURE(member != NULL, e, CF_ERR_DAMAGE, "'%s' is missing", key);
     CF_ENSURE(json_is_string(member), e, CF_ERR_DAMAGE, "'%s' is not a string", key);
     const size_t len = json_string_length(member);
-    CF_ENSURE(len >= min && len <= max, e, CF_ERR_DAMAGE, "'%s' has %zu bytes, outside %zu..%zu", key, len, min, max);
+    CF_ENSURE(len >= min && len <= max, e, CF_ERR_DAMAGE, "'%s' has %zu bytes, outside %zu..%zu",
+              key, len, min, max);
     *ret = cf_slice_of(json_string_value(member), len);
     return CF_OK;
 }
 
-cf_err cf_json_get_sha256(const json_t *const object, const char *const key, uint8_t ret[32], cf_error *const e)
+cf_err cf_json_get_sha256(const json_t *const object, const char *const key, uint8_t ret[32],
+                          cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     uint8_t digest[CF_SHA256_LEN] = {0};
     CF_TRY(cf_json_get_str(object, key, 64, 64, &text, e));
-    CF_ENSURE(cf_hex_parse(text, digest, sizeof(digest)), e, CF_ERR_DAMAGE, "'%s' is not a SHA-256 in hex", key);
+    CF_ENSURE(cf_hex_parse(text, digest, sizeof(digest)), e, CF_ERR_DAMAGE,
+              "'%s' is not a SHA-256 in hex", key);
     memcpy(ret, digest, sizeof(digest));
     return CF_OK;
 }
 
-cf_err cf_json_get_base64(const json_t *const object, const char *const key, uint8_t *const ret, const size_t cap,
-                          size_t *const ret_len, cf_error *const e)
+cf_err cf_json_get_base64(const json_t *const object, const char *const key, uint8_t *const ret,
+                          const size_t cap, size_t *const ret_len, cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_json_get_str(object, key, 0, (cap + 2) / 3 * 4, &text, e));
-    CF_ENSURE(cf_base64_parse(text, ret, cap, ret_len), e, CF_ERR_DAMAGE, "'%s' is not base64 of at most %zu bytes",
-              key, cap);
+    CF_ENSURE(cf_base64_parse(text, ret, cap, ret_len), e, CF_ERR_DAMAGE,
+              "'%s' is not base64 of at most %zu bytes", key, cap);
     return CF_OK;
 }
 
-cf_err cf_json_get_time_ms(const json_t *const object, const char *const key, int64_t *const ret_utc_ms,
-                           cf_error *const e)
+cf_err cf_json_get_time_ms(const json_t *const object, const char *const key,
+                           int64_t *const ret_utc_ms, cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_json_get_str(object, key, 1, CF_TIME_SIZE, &text, e));
@@ -111,7 +116,8 @@ cf_err cf_json_check_format(const json_t *const object, const char *const what, 
     static const char hint[] = "HINT: use the chunkferry that wrote it, or a newer one";
     uint64_t format = 0;
     CF_TRY(cf_json_get_u64(object, "format", 1, CF_NUMBER_MAX, &format, e));
-    CF_ENSURE(format <= CF_FORMAT, e, CF_ERR_FORMAT, "the %s has format %llu, this program knows up to %d\n%s", what,
+    CF_ENSURE(format <= CF_FORMAT, e, CF_ERR_FORMAT,
+              "the %s has format %llu, this program knows up to %d\n%s", what,
               (unsigned long long)format, CF_FORMAT, hint);
     const json_t *const required = json_object_get(object, "requires");
     CF_ENSURE(json_is_array(required), e, CF_ERR_DAMAGE, "'requires' is missing or not a list");
@@ -119,7 +125,8 @@ cf_err cf_json_check_format(const json_t *const object, const char *const what, 
         return CF_OK;
     const char *const name = json_string_value(json_array_get(required, 0));
     CF_ENSURE(name != NULL, e, CF_ERR_DAMAGE, "'requires' holds something that is not a name");
-    CF_FAIL(e, CF_ERR_FORMAT, "the %s requires '%.64s', which this program does not know\n%s", what, name, hint);
+    CF_FAIL(e, CF_ERR_FORMAT, "the %s requires '%.64s', which this program does not know\n%s", what,
+            name, hint);
 }
 
 cf_err cf_json_put_str(cf_buf *const b, const cf_slice utf8, cf_error *const e)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * JSON as the repository uses it: bounded in size and depth, no key twice, every number an integer with a range.
- * Numbers stay below 2^53, so that any JSON reader (jq keeps doubles) sees the same value.
+ * JSON as the repository uses it: bounded in size and depth, no key twice, every number an integer
+ * with a range. Numbers stay below 2^53, so that any JSON reader (jq keeps doubles) sees the same
+ * value.
  */
 #ifndef SRC_REPO_JSON_H
 #define SRC_REPO_JSON_H
@@ -14,23 +15,32 @@
 #include "s3/err.h"
 #include "s3/slice.h"
 
-enum { CF_JSON_DEPTH_MAX = 32 };              /* ours: our own objects nest 4 deep, a profile's facts may nest more */
+enum {
+    CF_JSON_DEPTH_MAX = 32
+}; /* ours: our own objects nest 4 deep, a profile's facts may nest more */
 #define CF_NUMBER_MAX UINT64_C(9007199254740991) /* 2^53 - 1: exact in a double */
 
 /* One object, whole text. CF_ERR_DAMAGE with the reason and the byte. Free with json_decref(). */
 CF_NODISCARD cf_err cf_json_load(cf_slice text, json_t **ret, cf_error *e);
 
-/* Members; CF_ERR_DAMAGE when missing, of another type, or out of range; the message names the key, the value and the limit. */
-CF_NODISCARD cf_err cf_json_get_u64(const json_t *object, const char *key, uint64_t min, uint64_t max, uint64_t *ret, cf_error *e);
+/* Members; CF_ERR_DAMAGE when missing, of another type, or out of range; the message names the key,
+ * the value and the limit. */
+CF_NODISCARD cf_err cf_json_get_u64(const json_t *object, const char *key, uint64_t min,
+                                    uint64_t max, uint64_t *ret, cf_error *e);
 /* Borrowed from object; min..max bytes. The text is UTF-8 without NUL and NUL-terminated. */
-CF_NODISCARD cf_err cf_json_get_str(const json_t *object, const char *key, size_t min, size_t max, cf_slice *ret, cf_error *e);
+CF_NODISCARD cf_err cf_json_get_str(const json_t *object, const char *key, size_t min, size_t max,
+                                    cf_slice *ret, cf_error *e);
 /* 64 lower-case or upper-case hex digits. */
-CF_NODISCARD cf_err cf_json_get_sha256(const json_t *object, const char *key, uint8_t ret[32], cf_error *e);
+CF_NODISCARD cf_err cf_json_get_sha256(const json_t *object, const char *key, uint8_t ret[32],
+                                       cf_error *e);
 /* Base64; ret has cap bytes. */
-CF_NODISCARD cf_err cf_json_get_base64(const json_t *object, const char *key, uint8_t *ret, size_t cap, size_t *ret_len, cf_error *e);
+CF_NODISCARD cf_err cf_json_get_base64(const json_t *object, const char *key, uint8_t *ret,
+                                       size_t cap, size_t *ret_len, cf_error *e);
 /* 2026-11-21T14:31:00.123Z */
-CF_NODISCARD cf_err cf_json_get_time_ms(const json_t *object, const char *key, int64_t *ret_utc_ms, cf_error *e);
-/* `format` is 1..format_max and `requires` names nothing, else CF_ERR_FORMAT. what: "root", "descriptor". */
+CF_NODISCARD cf_err cf_json_get_time_ms(const json_t *object, const char *key, int64_t *ret_utc_ms,
+                                        cf_error *e);
+/* `format` is 1..format_max and `requires` names nothing, else CF_ERR_FORMAT. what: "root",
+ * "descriptor". */
 CF_NODISCARD cf_err cf_json_check_format(const json_t *object, const char *what, cf_error *e);
 
 /* Text to append by hand, in a fixed order of keys. */

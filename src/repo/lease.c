@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The writers' lease. It saves work and clears conflicts between runs that are awake; the promise that nothing needed
- * is deleted hangs from the whole protocol (DESIGN section 5), which also holds for a run that slept through its lease.
+ * The writers' lease. It saves work and clears conflicts between runs that are awake; the promise
+ * that nothing needed is deleted hangs from the whole protocol (DESIGN section 5), which also holds
+ * for a run that slept through its lease.
  *
- * Invariants: a number is created once, by a conditional PUT; its `uses` never changes; it is only ever overwritten by
- * its own run; the numbers go up.
+ * Invariants: a number is created once, by a conditional PUT; its `uses` never changes; it is only
+ * ever overwritten by its own run; the numbers go up.
  */
 #include "repo/lease.h"
 
@@ -67,13 +68,15 @@ typedef struct highest {
     int64_t modified_utc_ms;
 } highest;
 
-static cf_err highest_add(void *const impl, const cf_store_entry *const entry, bool *const ret_stop, cf_error *const e)
+static cf_err highest_add(void *const impl, const cf_store_entry *const entry, bool *const ret_stop,
+                          cf_error *const e)
 {
     highest *const h = impl;
     uint64_t number = 0;
     (void)ret_stop;
     (void)e;
-    const cf_slice name = cf_slice_str(entry->key + (strlen(entry->key) < h->prefix_len ? 0 : h->prefix_len));
+    const cf_slice name =
+        cf_slice_str(entry->key + (strlen(entry->key) < h->prefix_len ? 0 : h->prefix_len));
     if (name.len != LEASE_DIGITS || !cf_u64_parse(name, &number) || number <= h->number)
         return CF_OK;
     h->number = number;
@@ -82,41 +85,42 @@ static cf_err highest_add(void *const impl, const cf_store_entry *const entry, b
 }
 
 /* One LIST of the numbers above `above`. */
-static cf_err find_highest(const cf_repo *const repo, const char *const node, const uint64_t above, highest *const ret,
-                           cf_error *const e)
+static cf_err find_highest(const cf_repo *const repo, const char *const node, const uint64_t above,
+                           highest *const ret, cf_error *const e)
 {
     char prefix[CF_KEY_LEN_MAX + 1];
     char after[CF_KEY_LEN_MAX + 1];
     cf_key_folder(prefix, node, "leases");
     cf_key_lease(after, node, above);
     *ret = (highest){.prefix_len = strlen(prefix)};
-    CF_TRY_AS(repo->store->ops->list(repo->store, prefix, above == 0 ? NULL : after, /* delimiter= */ NULL, highest_add,
-                                     ret, e),
+    CF_TRY_AS(repo->store->ops->list(repo->store, prefix, above == 0 ? NULL : after,
+                                     /* delimiter= */ NULL, highest_add, ret, e),
               e, "list the leases of '%s'", node);
     return CF_OK;
 }
 
 /* Not to be taken: say who holds it, since when, and what can be done. */
-static cf_err say_locked(const highest *const h, const cf_lease_body *const b, const int64_t now_utc_ms,
-                         cf_error *const e)
+static cf_err say_locked(const highest *const h, const cf_lease_body *const b,
+                         const int64_t now_utc_ms, cf_error *const e)
 {
     char since[CF_TIME_SIZE] = "";
     char until[CF_TIME_SIZE] = "";
     const int64_t until_utc_ms = h->modified_utc_ms + (int64_t)b->ttl_s * 1000;
     cf_time_render_iso(b->since_utc_ms, since);
     cf_time_render_iso(until_utc_ms, until);
-    CF_FAIL(
-        e, CF_ERR_LOCKED,
-        "run '%s' holds lease %llu: process %u on '%s', since %s; it runs out at %s (in %lld s) unless it is renewed\n"
-        "HINT: wait for that run; if it is dead, its lease runs out by itself",
-        b->run.text[0] != '\0' ? b->run.text : "unknown", (unsigned long long)h->number, (unsigned)b->owner.pid,
-        b->owner.host[0] != '\0' ? b->owner.host : "unknown", since, until,
-        (long long)(until_utc_ms - now_utc_ms) / 1000);
+    CF_FAIL(e, CF_ERR_LOCKED,
+            "run '%s' holds lease %llu: process %u on '%s', since %s; it runs out at %s (in %lld "
+            "s) unless it is renewed\n"
+            "HINT: wait for that run; if it is dead, its lease runs out by itself",
+            b->run.text[0] != '\0' ? b->run.text : "unknown", (unsigned long long)h->number,
+            (unsigned)b->owner.pid, b->owner.host[0] != '\0' ? b->owner.host : "unknown", since,
+            until, (long long)(until_utc_ms - now_utc_ms) / 1000);
 }
 
 /* The time of its last write as of now: a renewal may have come after the LIST. */
-static cf_err check_out(const cf_repo *const repo, const char *const key, const cf_lease_body *const b,
-                        highest *const h, bool *const ret_gone, cf_error *const e)
+static cf_err check_out(const cf_repo *const repo, const char *const key,
+                        const cf_lease_body *const b, highest *const h, bool *const ret_gone,
+                        cf_error *const e)
 {
     cf_object_stat stat = {0};
     int64_t now_utc_ms = 0;
@@ -129,12 +133,15 @@ static cf_err check_out(const cf_repo *const repo, const char *const key, const 
         return CF_OK;
     CF_TRY(err);
     h->modified_utc_ms = stat.modified_utc_ms;
-    return h->modified_utc_ms + (int64_t)b->ttl_s * 1000 >= now_utc_ms ? say_locked(h, b, now_utc_ms, e) : CF_OK;
+    return h->modified_utc_ms + (int64_t)b->ttl_s * 1000 >= now_utc_ms
+               ? say_locked(h, b, now_utc_ms, e)
+               : CF_OK;
 }
 
 /* CF_OK: the next number may be taken, or (*ret_gone) it went and one has to look again. */
-static cf_err check_free(const cf_repo *const repo, const char *const node, const cf_owner *const self,
-                         highest *const h, bool *const ret_gone, cf_error *const e)
+static cf_err check_free(const cf_repo *const repo, const char *const node,
+                         const cf_owner *const self, highest *const h, bool *const ret_gone,
+                         cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
@@ -159,25 +166,27 @@ static cf_err check_free(const cf_repo *const repo, const char *const node, cons
 
 /* --- writing --- */
 
-static cf_err put_body(const cf_repo *const repo, const char *const key, const cf_lease_body *const b,
-                       const bool create_only, cf_error *const e)
+static cf_err put_body(const cf_repo *const repo, const char *const key,
+                       const cf_lease_body *const b, const bool create_only, cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
     const cf_put_opts opts = {.create_only = create_only};
     cf_buf_init(&text, CF_LEASE_LEN_MAX);
     CF_TRY(cf_lease_body_render(b, &text, e));
-    CF_TRY_AS(repo->store->ops->put(repo->store, key, cf_buf_slice(&text), &opts, /* ret= */ NULL, e), e,
-              "write lease '%s'", key);
+    CF_TRY_AS(
+        repo->store->ops->put(repo->store, key, cf_buf_slice(&text), &opts, /* ret= */ NULL, e), e,
+        "write lease '%s'", key);
     return CF_OK;
 }
 
-static cf_err put_number(const cf_lease *const l, const uint64_t number, const cf_lease_body *const b,
-                         const bool create_only, cf_error *const e)
+static cf_err put_number(const cf_lease *const l, const uint64_t number,
+                         const cf_lease_body *const b, const bool create_only, cf_error *const e)
 {
     char key[CF_KEY_LEN_MAX + 1];
-    CF_ENSURE(number <= lease_number_max, e, CF_ERR_DAMAGE, "the leases of '%s' are used up: %llu is the last number",
-              l->node, (unsigned long long)lease_number_max);
+    CF_ENSURE(number <= lease_number_max, e, CF_ERR_DAMAGE,
+              "the leases of '%s' are used up: %llu is the last number", l->node,
+              (unsigned long long)lease_number_max);
     cf_key_lease(key, l->node, number);
     return put_body(l->repo, key, b, create_only, e);
 }
@@ -201,8 +210,8 @@ static cf_err renew(cf_lease *const l, cf_error *const e)
     unlock(&l->lock);
     CF_TRY(find_highest(l->repo, l->node, number, &above, e));
     if (above.number > number) {
-        (void)snprintf(why, sizeof(why), "somebody took lease %llu, above our %llu", (unsigned long long)above.number,
-                       (unsigned long long)number);
+        (void)snprintf(why, sizeof(why), "somebody took lease %llu, above our %llu",
+                       (unsigned long long)above.number, (unsigned long long)number);
         set_lost(l, why);
         return CF_OK;
     }
@@ -218,7 +227,8 @@ static uint64_t renew_on_thread(void *const impl)
 {
     cf_lease *const l = impl;
     lock(&l->io);
-    const cf_err err = renew(l, /* e= */ NULL); /* cf_lease_check() tells when it has failed for too long */
+    const cf_err err =
+        renew(l, /* e= */ NULL); /* cf_lease_check() tells when it has failed for too long */
     lock(&l->lock);
     const bool lost = l->lost;
     unlock(&l->lock);
@@ -259,7 +269,8 @@ static cf_err take_number(cf_lease *const l, const uint64_t after, cf_error *con
         if (err != CF_ERR_EXISTS)
             return err;
     }
-    CF_FAIL(e, CF_ERR_LOCKED, "others took the lease of '%s' %d times while this run looked\nHINT: try again later",
+    CF_FAIL(e, CF_ERR_LOCKED,
+            "others took the lease of '%s' %d times while this run looked\nHINT: try again later",
             l->node, ACQUIRE_TRIES_MAX);
 }
 
@@ -269,8 +280,8 @@ static void lease_freep(cf_lease **const l)
         lease_free(*l);
 }
 
-cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const opts, cf_lease **const ret,
-                        cf_error *const e)
+cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const opts,
+                        cf_lease **const ret, cf_error *const e)
 {
     CF_CLEANUP(lease_freep)
     cf_lease *l = NULL;
@@ -297,7 +308,8 @@ cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const op
     return CF_OK;
 }
 
-cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *const parent, cf_error *const e)
+cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *const parent,
+                     cf_error *const e)
 {
     CF_TRY(cf_lease_check(l, e));
     lock(&l->io);
@@ -313,8 +325,8 @@ cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *
     const cf_err err = put_number(l, number + 1, &body, /* create_only= */ true, e);
     if (err == CF_ERR_EXISTS) {
         set_lost(l, "somebody took the number above ours");
-        CF_FAIL(e, CF_ERR_LOCKED, "the lease of run '%s' is lost: somebody took lease %llu", body.run.text,
-                (unsigned long long)number + 1);
+        CF_FAIL(e, CF_ERR_LOCKED, "the lease of run '%s' is lost: somebody took lease %llu",
+                body.run.text, (unsigned long long)number + 1);
     }
     CF_TRY(err);
     lock(&l->lock);
@@ -322,7 +334,8 @@ cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *
     l->number = number + 1;
     l->renewed_mono_ms = begin_ms;
     unlock(&l->lock);
-    /* Only the highest number excludes. If this fails, the old one protects its `uses` for longer than it must. */
+    /* Only the highest number excludes. If this fails, the old one protects its `uses` for longer
+     * than it must. */
     old.ended = true;
     (void)put_number(l, number, &old, /* create_only= */ false, /* e= */ NULL);
     return CF_OK;
@@ -341,10 +354,12 @@ cf_err cf_lease_check(cf_lease *const l, cf_error *const e)
     const uint64_t renewed_mono_ms = l->renewed_mono_ms;
     memcpy(why, l->lost_why, sizeof(why));
     unlock(&l->lock);
-    CF_ENSURE(!lost, e, CF_ERR_LOCKED, "the lease of run '%s' is lost: %s\nHINT: run it again", l->body.run.text, why);
+    CF_ENSURE(!lost, e, CF_ERR_LOCKED, "the lease of run '%s' is lost: %s\nHINT: run it again",
+              l->body.run.text, why);
     const uint64_t age_ms = mono_ms(l->repo) - renewed_mono_ms;
     CF_ENSURE(age_ms <= (uint64_t)l->body.ttl_s * 1000, e, CF_ERR_LOCKED,
-              "the lease of run '%s' is lost: no renewal got through for %llu s, more than %u s\nHINT: run it again "
+              "the lease of run '%s' is lost: no renewal got through for %llu s, more than %u "
+              "s\nHINT: run it again "
               "when the store answers",
               l->body.run.text, (unsigned long long)age_ms / 1000, (unsigned)l->body.ttl_s);
     return CF_OK;

@@ -9,7 +9,8 @@
 #include "repo/root.h"
 #include "s3/base/cleanup.h"
 
-static cf_err put_word(cf_buf *const b, const char *const before, const char *const word, cf_error *const e)
+static cf_err put_word(cf_buf *const b, const char *const before, const char *const word,
+                       cf_error *const e)
 {
     const cf_slice s = cf_slice_str(word);
     CF_TRY(cf_buf_append_str(b, before, e));
@@ -20,8 +21,9 @@ cf_err cf_lease_body_render(const cf_lease_body *const b, cf_buf *const ret, cf_
 {
     char since[CF_TIME_MS_SIZE] = "";
     cf_time_render_ms(b->since_utc_ms, since);
-    CF_TRY(cf_buf_printf(ret, e, "{\"format\":%d,\"requires\":[],\"%s\":\"%s\",\"state\":\"%s\"", CF_FORMAT,
-                         b->is_read ? "snapshot" : "run", b->run.text, b->ended ? "ended" : "held"));
+    CF_TRY(cf_buf_printf(ret, e, "{\"format\":%d,\"requires\":[],\"%s\":\"%s\",\"state\":\"%s\"",
+                         CF_FORMAT, b->is_read ? "snapshot" : "run", b->run.text,
+                         b->ended ? "ended" : "held"));
     if (!b->is_read)
         CF_TRY(cf_buf_printf(ret, e, b->has_parent ? ",\"uses\":[\"%s\"]" : ",\"uses\":[%s]",
                              b->has_parent ? b->parent.text : ""));
@@ -34,8 +36,8 @@ cf_err cf_lease_body_render(const cf_lease_body *const b, cf_buf *const ret, cf_
                          (unsigned long long)b->owner.start_ticks);
 }
 
-static cf_err take_word(const json_t *const o, const char *const key, char ret[CF_OWNER_WORD_LEN_MAX + 1],
-                        cf_error *const e)
+static cf_err take_word(const json_t *const o, const char *const key,
+                        char ret[CF_OWNER_WORD_LEN_MAX + 1], cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_json_get_str(o, key, 0, CF_OWNER_WORD_LEN_MAX, &text, e));
@@ -57,11 +59,13 @@ static cf_err take_owner(const json_t *const o, cf_owner *const ret, cf_error *c
     return cf_json_get_u64(o, "start_ticks", 0, CF_NUMBER_MAX, &ret->start_ticks, e);
 }
 
-static cf_err take_run(const json_t *const o, const char *const key, cf_run_id *const ret, cf_error *const e)
+static cf_err take_run(const json_t *const o, const char *const key, cf_run_id *const ret,
+                       cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_json_get_str(o, key, CF_RUN_ID_LEN, CF_RUN_ID_LEN, &text, e));
-    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key, CF_SLICE_FMT(text));
+    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key,
+              CF_SLICE_FMT(text));
     return CF_OK;
 }
 
@@ -73,7 +77,8 @@ static cf_err take_uses(const json_t *const o, cf_lease_body *const b, cf_error 
         const json_t *const item = json_array_get(uses, i);
         cf_run_id run = {""};
         CF_ENSURE(json_is_string(item) &&
-                      cf_run_id_parse(cf_slice_of(json_string_value(item), json_string_length(item)), &run),
+                      cf_run_id_parse(
+                          cf_slice_of(json_string_value(item), json_string_length(item)), &run),
                   e, CF_ERR_DAMAGE, "'uses' holds something that is not a run's id");
         if (i == 0)
             b->parent = run;
@@ -105,8 +110,8 @@ cf_err cf_lease_body_parse(const cf_slice json, cf_lease_body *const ret, cf_err
     CF_CLEANUP(json_decrefp)
     json_t *o = NULL;
     cf_lease_body b = {0};
-    CF_ENSURE(json.len <= CF_LEASE_LEN_MAX, e, CF_ERR_DAMAGE, "a lease of %zu bytes, more than %d", json.len,
-              CF_LEASE_LEN_MAX);
+    CF_ENSURE(json.len <= CF_LEASE_LEN_MAX, e, CF_ERR_DAMAGE, "a lease of %zu bytes, more than %d",
+              json.len, CF_LEASE_LEN_MAX);
     CF_TRY(cf_json_load(json, &o, e));
     CF_TRY(body_take(o, &b, e));
     *ret = b;

@@ -13,10 +13,10 @@
 enum { CF_LEASE_TTL_MAX_S = 7 * 24 * 3600 };
 
 typedef struct cf_lease_body {
-    bool is_read;         /* a reader's: run is the snapshot it reads, and it uses nothing else */
+    bool is_read; /* a reader's: run is the snapshot it reads, and it uses nothing else */
     cf_run_id run;
     bool ended;
-    bool has_parent;      /* `uses` */
+    bool has_parent; /* `uses` */
     cf_run_id parent;
     int64_t since_utc_ms; /* by the store's time */
     uint32_t ttl_s;       /* 1..CF_LEASE_TTL_MAX_S */

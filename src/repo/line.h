@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Lines of the manifest's segments: what a file is and where its bytes are; what a pack is. Pure: text in, struct out, and back.
- * docs/FORMAT.md is the contract.
+ * Lines of the manifest's segments: what a file is and where its bytes are; what a pack is. Pure:
+ * text in, struct out, and back. docs/FORMAT.md is the contract.
  */
 #ifndef SRC_REPO_LINE_H
 #define SRC_REPO_LINE_H
@@ -15,7 +15,7 @@
 #include "store/store.h"
 
 enum {
-    CF_FRAME_BYTES = 4 * 1024 * 1024,        /* source bytes of a frame, and of a part of a growing file */
+    CF_FRAME_BYTES = 4 * 1024 * 1024, /* source bytes of a frame, and of a part of a growing file */
     CF_FRAME_READ_MAX = 64 * 1024 * 1024,    /* readers accept frames up to this */
     CF_PACK_SOURCE_MAX = 1024 * 1024 * 1024, /* source bytes in one pack */
     CF_PACK_SPARSE_PERCENT = 30,             /* below it a pack is worth emptying */
@@ -24,48 +24,52 @@ enum {
     CF_NAME_LEN_MAX = 255, /* NAME_MAX: one component of a path */
     CF_CLASS_LEN_MAX = 32,
     CF_FRAMES_MAX = CF_PACK_SOURCE_MAX / CF_FRAME_BYTES, /* of one extent */
-    CF_LINE_LEN_MAX = 16 * 1024 * 1024, /* ours: a 300 GiB file in parts has 77,000 extents of 200 bytes */
-    CF_CERT_LEN_MAX = 128,              /* each of header and footer */
+    CF_LINE_LEN_MAX =
+        16 * 1024 * 1024,  /* ours: a 300 GiB file in parts has 77,000 extents of 200 bytes */
+    CF_CERT_LEN_MAX = 128, /* each of header and footer */
 };
 
 /* A byte range of a file, and where its frames are. */
 typedef struct cf_extent {
-    const char *pack;          /* key below nodes/<node>/runs/: "<run>/<seq>-pack-<hint>.zst" */
-    uint64_t pack_offset;      /* in the stream of zstd frames */
+    const char *pack;     /* key below nodes/<node>/runs/: "<run>/<seq>-pack-<hint>.zst" */
+    uint64_t pack_offset; /* in the stream of zstd frames */
     uint64_t stored_bytes;
     uint64_t file_offset, file_bytes;
-    const uint32_t *frame_bytes; /* stored length of each frame; NULL: unknown. Each holds CF_FRAME_BYTES of the file, the last the rest */
+    const uint32_t *frame_bytes; /* stored length of each frame; NULL: unknown. Each holds
+                                    CF_FRAME_BYTES of the file, the last the rest */
     uint32_t frame_total;
-    bool has_sha256;           /* growing and mutable files */
-    uint8_t sha256[32];        /* of the file's bytes in this extent */
+    bool has_sha256;    /* growing and mutable files */
+    uint8_t sha256[32]; /* of the file's bytes in this extent */
 } cf_extent;
 
 typedef enum cf_line_type { CF_LINE_FILE, CF_LINE_DIR, CF_LINE_SYMLINK } cf_line_type;
 
 /* All pointers are borrowed from whoever made the line. */
 typedef struct cf_file_line {
-    uint16_t step;             /* of the profile's order */
-    cf_slice path;             /* role-relative bytes: "db/chunk-000017.000002"; need not be UTF-8 */
+    uint16_t step; /* of the profile's order */
+    cf_slice path; /* role-relative bytes: "db/chunk-000017.000002"; need not be UTF-8 */
     cf_line_type type;
-    cf_slice target;           /* symlink */
+    cf_slice target; /* symlink */
     uint64_t size_bytes;
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
-    const char *klass;         /* the profile's word: "chunk", "ongoing-chunk", "ptable", "checkpoint"... */
+    const char *klass; /* the profile's word: "chunk", "ongoing-chunk", "ptable", "checkpoint"... */
     cf_slice cert_header, cert_footer; /* certificate; empty: none */
-    bool has_sha256;           /* every file that is not withheld */
-    uint8_t sha256[32];        /* of the whole content, holes as zeros */
+    bool has_sha256;                   /* every file that is not withheld */
+    uint8_t sha256[32];                /* of the whole content, holes as zeros */
     bool is_inline;
-    cf_slice content;          /* inline; its length is size_bytes */
-    bool is_withheld;          /* policy kept the content out: no extents, not inline; a restore must say so, never write zeros */
-    const cf_extent *extents;  /* by file_offset, not overlapping; a range without extent reads as zeros */
+    cf_slice content; /* inline; its length is size_bytes */
+    bool is_withheld; /* policy kept the content out: no extents, not inline; a restore must say so,
+                         never write zeros */
+    const cf_extent
+        *extents; /* by file_offset, not overlapping; a range without extent reads as zeros */
     size_t extent_total;
 } cf_file_line;
 
 typedef struct cf_pack_line {
-    const char *pack;          /* key below nodes/<node>/runs/ */
-    uint64_t stored_bytes;     /* whole object */
-    uint64_t used_bytes;       /* of it, named by this snapshot */
+    const char *pack;      /* key below nodes/<node>/runs/ */
+    uint64_t stored_bytes; /* whole object */
+    uint64_t used_bytes;   /* of it, named by this snapshot */
     cf_digest digest;
 } cf_pack_line;
 
@@ -81,12 +85,16 @@ CF_NODISCARD cf_err cf_line_store_new(cf_line_store **ret, cf_error *e);
 void cf_line_store_free(cf_line_store *s); /* NULL is fine */
 CF_DEFINE_FREEP(cf_line_store, cf_line_store_free)
 
-/* One JSON object without the newline. CF_ERR_DAMAGE names what is missing or out of range: absolute paths, "..", empty components, NUL,
- * extents that overlap or leave the file, packs that are not below runs/, sizes over the limits. Unknown keys are ignored. */
-CF_NODISCARD cf_err cf_file_line_parse(cf_slice json, cf_line_store *store, cf_file_line *ret, cf_error *e);
-CF_NODISCARD cf_err cf_pack_line_parse(cf_slice json, cf_line_store *store, cf_pack_line *ret, cf_error *e);
-/* Appends one line with its newline; keys in a fixed order, so equal lines are equal bytes. CF_ERR_DAMAGE when a reader would refuse the line:
- * what is written can be read. On failure ret may hold a part of the line: cut it back or throw it away. */
+/* One JSON object without the newline. CF_ERR_DAMAGE names what is missing or out of range:
+ * absolute paths, "..", empty components, NUL, extents that overlap or leave the file, packs that
+ * are not below runs/, sizes over the limits. Unknown keys are ignored. */
+CF_NODISCARD cf_err cf_file_line_parse(cf_slice json, cf_line_store *store, cf_file_line *ret,
+                                       cf_error *e);
+CF_NODISCARD cf_err cf_pack_line_parse(cf_slice json, cf_line_store *store, cf_pack_line *ret,
+                                       cf_error *e);
+/* Appends one line with its newline; keys in a fixed order, so equal lines are equal bytes.
+ * CF_ERR_DAMAGE when a reader would refuse the line: what is written can be read. On failure ret
+ * may hold a part of the line: cut it back or throw it away. */
 CF_NODISCARD cf_err cf_file_line_render(const cf_file_line *l, cf_buf *ret, cf_error *e);
 CF_NODISCARD cf_err cf_pack_line_render(const cf_pack_line *l, cf_buf *ret, cf_error *e);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Text to lines. A line comes from the store: each member is checked for type and range as it is taken, the whole by
- * the rules of line_check.c.
+ * Text to lines. A line comes from the store: each member is checked for type and range as it is
+ * taken, the whole by the rules of line_check.c.
  */
 #include "repo/json.h"
 #include "repo/line.h"
@@ -42,16 +42,16 @@ void cf_line_store_free(cf_line_store *const s)
 
 static cf_err store_load(cf_line_store *const s, const cf_slice json, cf_error *const e)
 {
-    CF_ENSURE(json.len <= CF_LINE_LEN_MAX, e, CF_ERR_DAMAGE, "a line of %zu bytes, more than %d", json.len,
-              CF_LINE_LEN_MAX);
+    CF_ENSURE(json.len <= CF_LINE_LEN_MAX, e, CF_ERR_DAMAGE, "a line of %zu bytes, more than %d",
+              json.len, CF_LINE_LEN_MAX);
     json_decref(s->json);
     s->json = NULL;
     return cf_json_load(json, &s->json, e);
 }
 
 /* Room for total elements; what is there is not kept. */
-static cf_err store_room(void **const array, size_t *const cap, const size_t total, const size_t size,
-                         cf_error *const e)
+static cf_err store_room(void **const array, size_t *const cap, const size_t total,
+                         const size_t size, cf_error *const e)
 {
     if (total <= *cap)
         return CF_OK;
@@ -64,13 +64,15 @@ static cf_err store_room(void **const array, size_t *const cap, const size_t tot
 }
 
 /* key, or key_b64 decoded into room. Exactly one of both. */
-static cf_err get_bytes(const json_t *const o, const char *const key, const char *const key_b64, uint8_t *const room,
-                        const size_t room_len, cf_slice *const ret, cf_error *const e)
+static cf_err get_bytes(const json_t *const o, const char *const key, const char *const key_b64,
+                        uint8_t *const room, const size_t room_len, cf_slice *const ret,
+                        cf_error *const e)
 {
     if (json_object_get(o, key_b64) == NULL)
         return cf_json_get_str(o, key, 1, room_len, ret, e);
     size_t len = 0;
-    CF_ENSURE(json_object_get(o, key) == NULL, e, CF_ERR_DAMAGE, "both '%s' and '%s'", key, key_b64);
+    CF_ENSURE(json_object_get(o, key) == NULL, e, CF_ERR_DAMAGE, "both '%s' and '%s'", key,
+              key_b64);
     CF_TRY(cf_json_get_base64(o, key_b64, room, room_len, &len, e));
     CF_ENSURE(len > 0, e, CF_ERR_DAMAGE, "'%s' is empty", key_b64);
     *ret = cf_slice_of(room, len);
@@ -97,8 +99,8 @@ static cf_err get_mode(const json_t *const o, uint32_t *const ret, cf_error *con
     uint32_t mode = 0;
     CF_TRY(cf_json_get_str(o, "mode", 4, 4, &text, e));
     for (size_t i = 0; i < text.len; i++) {
-        CF_ENSURE(text.ptr[i] >= '0' && text.ptr[i] <= '7', e, CF_ERR_DAMAGE, "'mode' is '%.*s', not octal",
-                  CF_SLICE_FMT(text));
+        CF_ENSURE(text.ptr[i] >= '0' && text.ptr[i] <= '7', e, CF_ERR_DAMAGE,
+                  "'mode' is '%.*s', not octal", CF_SLICE_FMT(text));
         mode = mode << 3 | (uint32_t)(text.ptr[i] - '0');
     }
     *ret = mode;
@@ -115,13 +117,15 @@ static cf_err get_owner_and_time(const json_t *const o, cf_file_line *const l, c
     CF_TRY(cf_json_get_u64(o, "gid", 0, UINT32_MAX, &gid, e));
     CF_TRY(cf_json_get_str(o, "mtime", 1, CF_TIME_NS_SIZE, &mtime, e));
     CF_ENSURE(cf_time_parse_ns(mtime, &l->mtime_ns), e, CF_ERR_DAMAGE,
-              "'mtime' is '%.*s', not a time like 2026-11-21T14:31:00.123456789Z", CF_SLICE_FMT(mtime));
+              "'mtime' is '%.*s', not a time like 2026-11-21T14:31:00.123456789Z",
+              CF_SLICE_FMT(mtime));
     l->uid = (uint32_t)uid;
     l->gid = (uint32_t)gid;
     return CF_OK;
 }
 
-static cf_err get_certificate(const json_t *const o, cf_line_store *const s, cf_file_line *const l, cf_error *const e)
+static cf_err get_certificate(const json_t *const o, cf_line_store *const s, cf_file_line *const l,
+                              cf_error *const e)
 {
     const json_t *const cert = json_object_get(o, "cert");
     size_t header_len = 0;
@@ -136,23 +140,26 @@ static cf_err get_certificate(const json_t *const o, cf_line_store *const s, cf_
     return CF_OK;
 }
 
-static cf_err get_frames(const json_t *const list, uint32_t *const frames, cf_extent *const x, cf_error *const e)
+static cf_err get_frames(const json_t *const list, uint32_t *const frames, cf_extent *const x,
+                         cf_error *const e)
 {
     CF_ENSURE(json_array_size(list) > 0, e, CF_ERR_DAMAGE, "'frames' is empty");
     x->frame_bytes = frames;
     x->frame_total = (uint32_t)json_array_size(list);
     for (uint32_t i = 0; i < x->frame_total; i++) {
         const json_t *const item = json_array_get(list, i);
-        CF_ENSURE(json_is_integer(item), e, CF_ERR_DAMAGE, "'frames' holds something that is not an integer");
+        CF_ENSURE(json_is_integer(item), e, CF_ERR_DAMAGE,
+                  "'frames' holds something that is not an integer");
         const json_int_t len = json_integer_value(item);
-        CF_ENSURE(len >= 1 && len <= CF_FRAME_READ_MAX, e, CF_ERR_DAMAGE, "'frames' holds %lld, outside 1..%d",
-                  (long long)len, CF_FRAME_READ_MAX);
+        CF_ENSURE(len >= 1 && len <= CF_FRAME_READ_MAX, e, CF_ERR_DAMAGE,
+                  "'frames' holds %lld, outside 1..%d", (long long)len, CF_FRAME_READ_MAX);
         frames[i] = (uint32_t)len;
     }
     return CF_OK;
 }
 
-static cf_err get_extent(const json_t *const o, uint32_t *const frames, cf_extent *const x, cf_error *const e)
+static cf_err get_extent(const json_t *const o, uint32_t *const frames, cf_extent *const x,
+                         cf_error *const e)
 {
     const json_t *const list = json_object_get(o, "frames");
     cf_slice pack = {NULL, 0};
@@ -168,24 +175,27 @@ static cf_err get_extent(const json_t *const o, uint32_t *const frames, cf_exten
     return x->has_sha256 ? cf_json_get_sha256(o, "sha256", x->sha256, e) : CF_OK;
 }
 
-/* All frames of all extents, each list within its limit; the sum is bounded by the length of the line. */
+/* All frames of all extents, each list within its limit; the sum is bounded by the length of the
+ * line. */
 static cf_err count_frames(const json_t *const extents, size_t *const ret, cf_error *const e)
 {
     size_t total = 0;
     for (size_t i = 0; i < json_array_size(extents); i++) {
         const json_t *const o = json_array_get(extents, i);
         const json_t *const list = json_object_get(o, "frames");
-        CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE, "'extents' holds something that is not an object");
+        CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE,
+                  "'extents' holds something that is not an object");
         CF_ENSURE(list == NULL || json_is_array(list), e, CF_ERR_DAMAGE, "'frames' is not a list");
-        CF_ENSURE(json_array_size(list) <= CF_FRAMES_MAX, e, CF_ERR_DAMAGE, "'frames' has %zu entries, more than %d",
-                  json_array_size(list), CF_FRAMES_MAX);
+        CF_ENSURE(json_array_size(list) <= CF_FRAMES_MAX, e, CF_ERR_DAMAGE,
+                  "'frames' has %zu entries, more than %d", json_array_size(list), CF_FRAMES_MAX);
         total += json_array_size(list);
     }
     *ret = total;
     return CF_OK;
 }
 
-static cf_err get_extents(const json_t *const o, cf_line_store *const s, cf_file_line *const l, cf_error *const e)
+static cf_err get_extents(const json_t *const o, cf_line_store *const s, cf_file_line *const l,
+                          cf_error *const e)
 {
     const json_t *const list = json_object_get(o, "extents");
     size_t frame_total = 0;
@@ -204,7 +214,8 @@ static cf_err get_extents(const json_t *const o, cf_line_store *const s, cf_file
     for (size_t i = 0; i < total; i++) {
         cf_extent *const x = &s->extents[i];
         *x = (cf_extent){0};
-        CF_TRY(get_extent(json_array_get(list, i), frame_total == 0 ? NULL : s->frames + frame_used, x, e));
+        CF_TRY(get_extent(json_array_get(list, i), frame_total == 0 ? NULL : s->frames + frame_used,
+                          x, e));
         frame_used += x->frame_total;
     }
     l->extents = s->extents;
@@ -212,10 +223,12 @@ static cf_err get_extents(const json_t *const o, cf_line_store *const s, cf_file
     return CF_OK;
 }
 
-static cf_err get_content(const json_t *const o, cf_line_store *const s, cf_file_line *const l, cf_error *const e)
+static cf_err get_content(const json_t *const o, cf_line_store *const s, cf_file_line *const l,
+                          cf_error *const e)
 {
     const json_t *const withheld = json_object_get(o, "withheld");
-    CF_ENSURE(withheld == NULL || json_is_boolean(withheld), e, CF_ERR_DAMAGE, "'withheld' is not true or false");
+    CF_ENSURE(withheld == NULL || json_is_boolean(withheld), e, CF_ERR_DAMAGE,
+              "'withheld' is not true or false");
     l->is_withheld = json_is_true(withheld);
     if (l->type == CF_LINE_FILE)
         CF_TRY(cf_json_get_u64(o, "size", 0, CF_NUMBER_MAX, &l->size_bytes, e));
@@ -231,7 +244,8 @@ static cf_err get_content(const json_t *const o, cf_line_store *const s, cf_file
     return get_extents(o, s, l, e);
 }
 
-static cf_err file_line_take(const json_t *const o, cf_line_store *const s, cf_file_line *const l, cf_error *const e)
+static cf_err file_line_take(const json_t *const o, cf_line_store *const s, cf_file_line *const l,
+                             cf_error *const e)
 {
     uint64_t step = 0;
     cf_slice klass = {NULL, 0};
@@ -248,11 +262,14 @@ static cf_err file_line_take(const json_t *const o, cf_line_store *const s, cf_f
     return cf_file_line_check(l, e);
 }
 
-cf_err cf_file_line_parse(const cf_slice json, cf_line_store *const store, cf_file_line *const ret, cf_error *const e)
+cf_err cf_file_line_parse(const cf_slice json, cf_line_store *const store, cf_file_line *const ret,
+                          cf_error *const e)
 {
     cf_file_line l = {0};
     CF_TRY_AS(store_load(store, json, e), e, "file line");
-    CF_TRY_AS(get_bytes(store->json, "path", "path_b64", store->path, sizeof(store->path), &l.path, e), e, "file line");
+    CF_TRY_AS(
+        get_bytes(store->json, "path", "path_b64", store->path, sizeof(store->path), &l.path, e), e,
+        "file line");
     CF_TRY_AS(file_line_take(store->json, store, &l, e), e, "line of '%.*s'", CF_SLICE_FMT(l.path));
     *ret = l;
     return CF_OK;
@@ -283,12 +300,14 @@ static cf_err pack_line_take(const json_t *const o, cf_pack_line *const l, cf_er
     return cf_pack_line_check(l, e);
 }
 
-cf_err cf_pack_line_parse(const cf_slice json, cf_line_store *const store, cf_pack_line *const ret, cf_error *const e)
+cf_err cf_pack_line_parse(const cf_slice json, cf_line_store *const store, cf_pack_line *const ret,
+                          cf_error *const e)
 {
     cf_pack_line l = {0};
     cf_slice pack = {NULL, 0};
     CF_TRY_AS(store_load(store, json, e), e, "pack line");
-    CF_TRY_AS(cf_json_get_str(store->json, "pack", 1, CF_RUN_OBJECT_LEN_MAX, &pack, e), e, "pack line");
+    CF_TRY_AS(cf_json_get_str(store->json, "pack", 1, CF_RUN_OBJECT_LEN_MAX, &pack, e), e,
+              "pack line");
     l.pack = (const char *)pack.ptr;
     CF_TRY_AS(pack_line_take(store->json, &l, e), e, "line of pack '%s'", l.pack);
     *ret = l;

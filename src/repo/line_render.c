@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Lines to text, by hand: a fixed order of keys makes equal lines equal bytes, and equal segments cost nothing.
+ * Lines to text, by hand: a fixed order of keys makes equal lines equal bytes, and equal segments
+ * cost nothing.
  */
 #include "repo/json.h"
 #include "repo/line.h"
 #include "repo/line_check.h"
 
 /* "key": text, or "key_b64": base64 when it is not UTF-8; after a comma. */
-static cf_err put_bytes(cf_buf *const b, const char *const key, const cf_slice bytes, cf_error *const e)
+static cf_err put_bytes(cf_buf *const b, const char *const key, const cf_slice bytes,
+                        cf_error *const e)
 {
     if (cf_utf8_valid(bytes)) {
         CF_TRY(cf_buf_printf(b, e, ",\"%s\":", key));
@@ -30,12 +32,14 @@ static cf_err put_certificate(cf_buf *const b, const cf_file_line *const l, cf_e
 
 static cf_err put_extent(cf_buf *const b, const cf_extent *const x, cf_error *const e)
 {
-    CF_TRY(cf_buf_printf(b, e, "{\"off\":%llu,\"size\":%llu,\"pack\":\"%s\",\"at\":%llu,\"len\":%llu",
-                         (unsigned long long)x->file_offset, (unsigned long long)x->file_bytes, x->pack,
-                         (unsigned long long)x->pack_offset, (unsigned long long)x->stored_bytes));
+    CF_TRY(cf_buf_printf(
+        b, e, "{\"off\":%llu,\"size\":%llu,\"pack\":\"%s\",\"at\":%llu,\"len\":%llu",
+        (unsigned long long)x->file_offset, (unsigned long long)x->file_bytes, x->pack,
+        (unsigned long long)x->pack_offset, (unsigned long long)x->stored_bytes));
     if (x->frame_bytes != NULL) {
         for (uint32_t i = 0; i < x->frame_total; i++)
-            CF_TRY(cf_buf_printf(b, e, "%s%u", i == 0 ? ",\"frames\":[" : ",", (unsigned)x->frame_bytes[i]));
+            CF_TRY(cf_buf_printf(b, e, "%s%u", i == 0 ? ",\"frames\":[" : ",",
+                                 (unsigned)x->frame_bytes[i]));
         CF_TRY(cf_buf_append_char(b, ']', e));
     }
     if (x->has_sha256) {
@@ -79,24 +83,26 @@ cf_err cf_file_line_render(const cf_file_line *const l, cf_buf *const ret, cf_er
         CF_TRY(put_bytes(ret, "target", l->target, e));
     if (l->type == CF_LINE_FILE)
         CF_TRY(cf_buf_printf(ret, e, ",\"size\":%llu", (unsigned long long)l->size_bytes));
-    CF_TRY(cf_buf_printf(ret, e, ",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"mtime\":\"%s\",\"class\":",
+    CF_TRY(cf_buf_printf(ret, e,
+                         ",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"mtime\":\"%s\",\"class\":",
                          (unsigned)l->mode, (unsigned)l->uid, (unsigned)l->gid, mtime));
     CF_TRY(cf_json_put_str(ret, cf_slice_str(l->klass), e));
     CF_TRY(put_certificate(ret, l, e));
     CF_TRY(put_content(ret, l, e));
     CF_TRY(cf_buf_append_str(ret, "}\n", e));
     CF_ENSURE(ret->len - begin <= CF_LINE_LEN_MAX, e, CF_ERR_TOO_LARGE,
-              "the line of '%.*s' has %zu bytes, more than %d", CF_SLICE_FMT(l->path), ret->len - begin,
-              CF_LINE_LEN_MAX);
+              "the line of '%.*s' has %zu bytes, more than %d", CF_SLICE_FMT(l->path),
+              ret->len - begin, CF_LINE_LEN_MAX);
     return CF_OK;
 }
 
 cf_err cf_pack_line_render(const cf_pack_line *const l, cf_buf *const ret, cf_error *const e)
 {
     CF_TRY(cf_pack_line_check(l, e));
-    CF_TRY(cf_buf_printf(ret, e, "{\"pack\":\"%s\",\"size\":%llu,\"used\":%llu,\"digest\":{\"alg\":\"%s\"", l->pack,
-                         (unsigned long long)l->stored_bytes, (unsigned long long)l->used_bytes,
-                         l->digest.kind == CF_DIGEST_SHA256 ? "sha256" : "sha256-parts"));
+    CF_TRY(cf_buf_printf(
+        ret, e, "{\"pack\":\"%s\",\"size\":%llu,\"used\":%llu,\"digest\":{\"alg\":\"%s\"", l->pack,
+        (unsigned long long)l->stored_bytes, (unsigned long long)l->used_bytes,
+        l->digest.kind == CF_DIGEST_SHA256 ? "sha256" : "sha256-parts"));
     if (l->digest.kind == CF_DIGEST_SHA256_PARTS)
         CF_TRY(cf_buf_printf(ret, e, ",\"part\":%llu", (unsigned long long)l->digest.part_bytes));
     CF_TRY(cf_buf_append_str(ret, ",\"value\":", e));

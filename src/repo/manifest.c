@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The writer. File lines go out as they come; of every pack only its use is kept; this run's pack lines wait in a
- * spool, the parent's stay where they are, and both are merged at the end.
+ * The writer. File lines go out as they come; of every pack only its use is kept; this run's pack
+ * lines wait in a spool, the parent's stay where they are, and both are merged at the end.
  */
 #include "repo/manifest.h"
 
@@ -37,13 +37,15 @@ void cf_manifest_free(cf_manifest *const m)
     cf_free(m);
 }
 
-static cf_err writer_new(const cf_manifest *const m, const cf_segment_kind kind, cf_segment_writer **const ret,
-                         cf_error *const e)
+static cf_err writer_new(const cf_manifest *const m, const cf_segment_kind kind,
+                         cf_segment_writer **const ret, cf_error *const e)
 {
-    return cf_segment_writer_new(&(cf_segment_writer_opts){m->opts.repo, m->opts.run, m->opts.parent, kind}, ret, e);
+    return cf_segment_writer_new(
+        &(cf_segment_writer_opts){m->opts.repo, m->opts.run, m->opts.parent, kind}, ret, e);
 }
 
-cf_err cf_manifest_new(const cf_manifest_opts *const opts, cf_manifest **const ret, cf_error *const e)
+cf_err cf_manifest_new(const cf_manifest_opts *const opts, cf_manifest **const ret,
+                       cf_error *const e)
 {
     CF_CLEANUP(cf_manifest_freep)
     cf_manifest *m = NULL;
@@ -61,15 +63,18 @@ cf_err cf_manifest_new(const cf_manifest_opts *const opts, cf_manifest **const r
 
 static cf_err tell(const cf_manifest *const m, cf_error *const e)
 {
-    return m->opts.on_line == NULL ? CF_OK : m->opts.on_line(m->opts.impl, cf_buf_slice(&m->text), e);
+    return m->opts.on_line == NULL ? CF_OK
+                                   : m->opts.on_line(m->opts.impl, cf_buf_slice(&m->text), e);
 }
 
 cf_err cf_manifest_add_file(cf_manifest *const m, const cf_file_line *const line, cf_error *const e)
 {
     CF_CHECK(!m->finished);
-    CF_CHECK(!m->started || cf_file_line_cmp(m->last_step, cf_buf_slice(&m->last_path), line->step, line->path) < 0);
+    CF_CHECK(!m->started || cf_file_line_cmp(m->last_step, cf_buf_slice(&m->last_path), line->step,
+                                             line->path) < 0);
     cf_buf_clear(&m->text);
-    CF_TRY_AS(cf_file_line_render(line, &m->text, e), e, "line of '%.*s'", CF_SLICE_FMT(line->path));
+    CF_TRY_AS(cf_file_line_render(line, &m->text, e), e, "line of '%.*s'",
+              CF_SLICE_FMT(line->path));
     cf_buf_clear(&m->last_path);
     CF_TRY(cf_buf_append(&m->last_path, line->path, e));
     m->last_step = line->step;
@@ -152,7 +157,8 @@ static cf_err merge_open(merge *const g, cf_error *const e)
     return next_ours(g, e);
 }
 
-/* A pack that no file names any more is left out: prune may have it once no other snapshot names it. */
+/* A pack that no file names any more is left out: prune may have it once no other snapshot names
+ * it. */
 static cf_err merge_put(merge *const g, const cf_pack_line *const line, cf_error *const e)
 {
     cf_manifest *const m = g->m;
@@ -167,14 +173,18 @@ static cf_err merge_put(merge *const g, const cf_pack_line *const line, cf_error
     g->totals->packs_total++;
     g->totals->stored_bytes += used.used_bytes;
     g->totals->sparse_packs += cf_pack_is_sparse(&used);
-    return cf_segment_writer_add(g->writer, cf_buf_slice(&m->text), cf_slice_str(line->pack), g->packs, e);
+    return cf_segment_writer_add(g->writer, cf_buf_slice(&m->text), cf_slice_str(line->pack),
+                                 g->packs, e);
 }
 
 static cf_err merge_run(merge *const g, cf_error *const e)
 {
     while (g->theirs != NULL || g->has_ours) {
-        const int order = g->theirs == NULL ? 1 : !g->has_ours ? -1 : strcmp(g->theirs->pack, g->ours.pack);
-        CF_ENSURE(order != 0, e, CF_ERR_DAMAGE, "the parent names pack '%s', which this run wrote", g->ours.pack);
+        const int order = g->theirs == NULL ? 1
+                          : !g->has_ours    ? -1
+                                            : strcmp(g->theirs->pack, g->ours.pack);
+        CF_ENSURE(order != 0, e, CF_ERR_DAMAGE, "the parent names pack '%s', which this run wrote",
+                  g->ours.pack);
         if (order < 0) {
             CF_TRY(merge_put(g, g->theirs, e));
             CF_TRY(next_theirs(g, e));

@@ -16,7 +16,8 @@
 
 enum {
     STAT_LEN_MAX = 4096,
-    STAT_START_FIELD = 20, /* behind the name in parentheses: state is the first of them; proc(5) counts it as 22 */
+    STAT_START_FIELD = 20, /* behind the name in parentheses: state is the first of them; proc(5)
+                              counts it as 22 */
 };
 
 /* First line of a file; "" when it cannot be read. Bytes that JSON text could not hold end it. */
@@ -29,7 +30,8 @@ static void read_word(const char *const path, char ret[CF_OWNER_WORD_LEN_MAX + 1
     ret[0] = '\0';
     if (cf_fs_read_small(cf_fs_real(), CF_FS_CWD, path, &text, /* e= */ NULL) != CF_OK)
         return;
-    while (len < text.len && len < CF_OWNER_WORD_LEN_MAX && text.data[len] > 0x20 && text.data[len] < 0x7f)
+    while (len < text.len && len < CF_OWNER_WORD_LEN_MAX && text.data[len] > 0x20 &&
+           text.data[len] < 0x7f)
         len++;
     if (len > 0)
         memcpy(ret, text.data, len);
@@ -44,7 +46,8 @@ static bool read_process(const uint32_t pid, char *const ret_state, uint64_t *co
     char path[64];
     cf_buf_init(&text, STAT_LEN_MAX);
     (void)snprintf(path, sizeof(path), "/proc/%u/stat", (unsigned)pid);
-    if (cf_fs_read_small(cf_fs_real(), CF_FS_CWD, path, &text, /* e= */ NULL) != CF_OK || text.len == 0)
+    if (cf_fs_read_small(cf_fs_real(), CF_FS_CWD, path, &text, /* e= */ NULL) != CF_OK ||
+        text.len == 0)
         return false;
     /* The name may hold spaces and parentheses: what counts comes behind the last one. */
     const uint8_t *const paren = memrchr(text.data, ')', text.len);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An array of entries in the order they came, and an open-addressed index of their numbers, half full at most.
- * A pack's name is packed into two words: the seconds and the random digits of its run's id, its sequence number.
+ * An array of entries in the order they came, and an open-addressed index of their numbers, half
+ * full at most. A pack's name is packed into two words: the seconds and the random digits of its
+ * run's id, its sequence number.
  */
 #include "repo/pack_use.h"
 
@@ -65,7 +66,8 @@ static entry entry_of(const char *const pack)
     CF_CHECK(cf_time_parse_basic(cf_slice_of(run.text, RUN_TIME_LEN), &utc_ms));
     CF_CHECK(cf_hex_parse(cf_slice_of(run.text + RUN_TIME_LEN + 1, 8), random, sizeof(random)));
     const uint64_t high = (uint64_t)random[0] << 16 | (uint64_t)random[1] << 8 | random[2];
-    return (entry){.run = (uint64_t)(utc_ms / 1000) << 24 | high, .rest = (uint64_t)random[3] << 32 | seq};
+    return (entry){.run = (uint64_t)(utc_ms / 1000) << 24 | high,
+                   .rest = (uint64_t)random[3] << 32 | seq};
 }
 
 /* Mixed well enough that sequence numbers and seconds, which count up, spread over the index. */
@@ -104,7 +106,8 @@ static cf_err grow_index(cf_pack_use *const u, cf_error *const e)
 
 static cf_err make_room(cf_pack_use *const u, cf_error *const e)
 {
-    CF_ENSURE(u->total < u->total_max, e, CF_ERR_TOO_LARGE, "a snapshot names more than %zu packs", u->total_max);
+    CF_ENSURE(u->total < u->total_max, e, CF_ERR_TOO_LARGE, "a snapshot names more than %zu packs",
+              u->total_max);
     if (u->total == u->cap) {
         const size_t cap = u->cap == 0 ? INDEX_MIN / 2 : u->cap * 2;
         entry *const grown = cf_realloc(u->entries, cap, sizeof(*grown));
@@ -115,7 +118,8 @@ static cf_err make_room(cf_pack_use *const u, cf_error *const e)
     return u->total + 1 > u->index_size / 2 ? grow_index(u, e) : CF_OK;
 }
 
-cf_err cf_pack_use_add(cf_pack_use *const u, const char *const pack, const uint64_t bytes, cf_error *const e)
+cf_err cf_pack_use_add(cf_pack_use *const u, const char *const pack, const uint64_t bytes,
+                       cf_error *const e)
 {
     entry x = entry_of(pack);
     size_t slot = slot_find(u, &x);
@@ -152,7 +156,8 @@ bool cf_pack_use_find_undescribed(const cf_pack_use *const u, char *const ret)
         cf_run_id run = {""};
         const uint32_t random = (uint32_t)((x->run & 0xffffff) << 8 | x->rest >> 32);
         cf_run_id_make((int64_t)(x->run >> 24) * 1000, NULL, random, &run);
-        (void)snprintf(ret, CF_RUN_OBJECT_LEN_MAX + 1, "%s/%010u", run.text, (unsigned)(x->rest & UINT32_MAX));
+        (void)snprintf(ret, CF_RUN_OBJECT_LEN_MAX + 1, "%s/%010u", run.text,
+                       (unsigned)(x->rest & UINT32_MAX));
         return true;
     }
     return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pack use: how many bytes of each pack the snapshot being written names. The only thing a manifest keeps of every pack:
- * 24 bytes, and 4 to 8 of an index.
+ * Pack use: how many bytes of each pack the snapshot being written names. The only thing a manifest
+ * keeps of every pack: 24 bytes, and 4 to 8 of an index.
  */
 #ifndef SRC_REPO_PACK_USE_H
 #define SRC_REPO_PACK_USE_H
@@ -22,7 +22,8 @@ CF_DEFINE_FREEP(cf_pack_use, cf_pack_use_free)
 CF_NODISCARD cf_err cf_pack_use_add(cf_pack_use *u, const char *pack, uint64_t bytes, cf_error *e);
 /* Bytes used of pack, and notes that it has been described; 0: no file names it. */
 uint64_t cf_pack_use_describe(cf_pack_use *u, const char *pack);
-/* Name of some pack that files name and nobody described; false when there is none. ret has CF_RUN_OBJECT_LEN_MAX + 1 bytes: "<run>/<seq>". */
+/* Name of some pack that files name and nobody described; false when there is none. ret has
+ * CF_RUN_OBJECT_LEN_MAX + 1 bytes: "<run>/<seq>". */
 bool cf_pack_use_find_undescribed(const cf_pack_use *u, char *ret);
 
 #endif

@@ -23,8 +23,9 @@ static cf_err put(const cf_read_lease *const l, const bool create_only, cf_error
     const cf_put_opts opts = {.create_only = create_only};
     cf_buf_init(&text, CF_LEASE_LEN_MAX);
     CF_TRY(cf_lease_body_render(&l->body, &text, e));
-    CF_TRY_AS(l->repo->store->ops->put(l->repo->store, l->key, cf_buf_slice(&text), &opts, /* ret= */ NULL, e), e,
-              "write read lease '%s'", l->key);
+    CF_TRY_AS(l->repo->store->ops->put(l->repo->store, l->key, cf_buf_slice(&text), &opts,
+                                       /* ret= */ NULL, e),
+              e, "write read lease '%s'", l->key);
     return CF_OK;
 }
 
@@ -35,8 +36,9 @@ static uint64_t renew_on_thread(void *const impl)
     return (uint64_t)CF_LEASE_RENEW_S * 1000;
 }
 
-cf_err cf_read_lease_acquire(const cf_repo *const repo, const char *const node, const cf_run_id *const snapshot,
-                             cf_read_lease **const ret, cf_error *const e)
+cf_err cf_read_lease_acquire(const cf_repo *const repo, const char *const node,
+                             const cf_run_id *const snapshot, cf_read_lease **const ret,
+                             cf_error *const e)
 {
     CF_CLEANUP(cf_freep)
     cf_read_lease *l = NULL;
@@ -50,7 +52,8 @@ cf_err cf_read_lease_acquire(const cf_repo *const repo, const char *const node, 
     cf_owner_self(&l->body.owner);
     CF_TRY(repo->store->ops->now_utc_ms(repo->store, &l->body.since_utc_ms, e));
     CF_TRY(put(l, /* create_only= */ true, e));
-    const cf_err err = cf_renewer_start((uint64_t)CF_LEASE_RENEW_S * 1000, renew_on_thread, l, &l->renewer, e);
+    const cf_err err =
+        cf_renewer_start((uint64_t)CF_LEASE_RENEW_S * 1000, renew_on_thread, l, &l->renewer, e);
     if (err != CF_OK) {
         l->body.ended = true;
         (void)put(l, /* create_only= */ false, /* e= */ NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A condition variable is the clock: a stop wakes it up, so that no command waits for a renewal that is not due.
+ * A condition variable is the clock: a stop wakes it up, so that no command waits for a renewal
+ * that is not due.
  */
 #include "repo/renewer.h"
 
@@ -53,8 +54,8 @@ static void *renewer_run(void *const impl)
     return NULL;
 }
 
-cf_err cf_renewer_start(const uint64_t first_ms, const cf_renewer_fn fn, void *const impl, cf_renewer **const ret,
-                        cf_error *const e)
+cf_err cf_renewer_start(const uint64_t first_ms, const cf_renewer_fn fn, void *const impl,
+                        cf_renewer **const ret, cf_error *const e)
 {
     cf_renewer *r = NULL;
     pthread_condattr_t attr;

@@ -13,7 +13,8 @@
 typedef uint64_t (*cf_renewer_fn)(void *impl);
 typedef struct cf_renewer cf_renewer;
 /* The first call comes after first_ms. The wait is by CLOCK_MONOTONIC. */
-CF_NODISCARD cf_err cf_renewer_start(uint64_t first_ms, cf_renewer_fn fn, void *impl, cf_renewer **ret, cf_error *e);
+CF_NODISCARD cf_err cf_renewer_start(uint64_t first_ms, cf_renewer_fn fn, void *impl,
+                                     cf_renewer **ret, cf_error *e);
 /* Waits for a call under way, joins, frees. NULL is fine. */
 void cf_renewer_stop(cf_renewer *r);
 

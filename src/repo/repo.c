@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The descriptor: written once, read by every command. It proves that a repository is there and in which format.
+ * The descriptor: written once, read by every command. It proves that a repository is there and in
+ * which format.
  */
 #include "repo/repo.h"
 
@@ -33,18 +34,20 @@ static cf_err descriptor_take(const cf_slice text, cf_repo *const r, cf_error *c
     CF_TRY(cf_json_load(text, &o, e));
     CF_TRY(cf_json_check_format(o, "descriptor", e));
     CF_TRY(cf_json_get_str(o, "id", REPO_ID_LEN, REPO_ID_LEN, &id, e));
-    CF_ENSURE(cf_hex_parse(id, id_bytes, sizeof(id_bytes)), e, CF_ERR_DAMAGE, "'id' is '%.*s', not %d hex digits",
-              CF_SLICE_FMT(id), REPO_ID_LEN);
+    CF_ENSURE(cf_hex_parse(id, id_bytes, sizeof(id_bytes)), e, CF_ERR_DAMAGE,
+              "'id' is '%.*s', not %d hex digits", CF_SLICE_FMT(id), REPO_ID_LEN);
     CF_TRY(cf_json_get_time_ms(o, "created", &r->created_utc_ms, e));
     CF_TRY(cf_json_get_str(o, "sealing", 1, 64, &sealing, e));
     CF_ENSURE(cf_slice_eq(sealing, cf_slice_str("none")), e, CF_ERR_FORMAT,
-              "the repository is sealed with '%.*s', which this program does not know", CF_SLICE_FMT(sealing));
+              "the repository is sealed with '%.*s', which this program does not know",
+              CF_SLICE_FMT(sealing));
     memcpy(r->id, id.ptr, REPO_ID_LEN);
     r->id[REPO_ID_LEN] = '\0';
     return CF_OK;
 }
 
-cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo *const ret, cf_error *const e)
+cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo *const ret,
+                    cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
@@ -53,20 +56,23 @@ cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo 
     cf_key_descriptor(key);
     cf_buf_init(&text, DESCRIPTOR_LEN_MAX);
     const cf_err err = cf_store_get_small(store, key, &text, e);
-    CF_ENSURE(
-        err != CF_ERR_NOT_FOUND, e, CF_ERR_NO_REPOSITORY,
-        "there is no '%s', so this is no repository\nHINT: check the address; make a new one with 'chunkferry init'",
-        key);
-    CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "'%s' has more than %d bytes", key, DESCRIPTOR_LEN_MAX);
+    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_NO_REPOSITORY,
+              "there is no '%s', so this is no repository\nHINT: check the address; make a new one "
+              "with 'chunkferry init'",
+              key);
+    CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "'%s' has more than %d bytes", key,
+              DESCRIPTOR_LEN_MAX);
     CF_TRY(err);
     CF_TRY_AS(descriptor_take(cf_buf_slice(&text), &r, e), e, "'%s'", key);
     *ret = r;
     return CF_OK;
 }
 
-/* Two creates of one key: the second must be refused. Asked of a key of its own, so that a store that overwrites cannot
- * hurt a descriptor. What an append-only key cannot delete stays: an object of a few bytes that nobody reads. */
-static cf_err probe_conditional_create(cf_store *const store, const cf_world *const world, cf_error *const e)
+/* Two creates of one key: the second must be refused. Asked of a key of its own, so that a store
+ * that overwrites cannot hurt a descriptor. What an append-only key cannot delete stays: an object
+ * of a few bytes that nobody reads. */
+static cf_err probe_conditional_create(cf_store *const store, const cf_world *const world,
+                                       cf_error *const e)
 {
     char id[2][CF_STORE_ID_LEN + 1] = {"", ""};
     char key[CF_KEY_LEN_MAX + 1];
@@ -76,13 +82,15 @@ static cf_err probe_conditional_create(cf_store *const store, const cf_world *co
     (void)snprintf(key, sizeof(key), "probe-%s", id[0]);
     const cf_put_opts first_opts = {.create_only = true, .id = id[0]};
     const cf_put_opts second_opts = {.create_only = true, .id = id[1]};
-    CF_TRY_AS(store->ops->put(store, key, cf_slice_str("probe\n"), &first_opts, /* ret= */ NULL, e), e,
-              "probe the store");
-    const cf_err err = store->ops->put(store, key, cf_slice_str("probe\n"), &second_opts, /* ret= */ NULL, &second);
+    CF_TRY_AS(store->ops->put(store, key, cf_slice_str("probe\n"), &first_opts, /* ret= */ NULL, e),
+              e, "probe the store");
+    const cf_err err = store->ops->put(store, key, cf_slice_str("probe\n"), &second_opts,
+                                       /* ret= */ NULL, &second);
     const char *const keys[] = {key};
     (void)store->ops->delete_many(store, keys, 1, /* e= */ NULL);
     CF_ENSURE(err != CF_OK, e, CF_ERR_UNSUPPORTED,
-              "the store overwrites an object in spite of 'If-None-Match: *', so two backups could destroy each "
+              "the store overwrites an object in spite of 'If-None-Match: *', so two backups could "
+              "destroy each "
               "other's work\n"
               "HINT: use a server with conditional writes");
     if (err != CF_ERR_EXISTS && e != NULL)
@@ -96,9 +104,10 @@ static cf_err descriptor_render(const cf_repo *const r, cf_buf *const ret, cf_er
 {
     char created[CF_TIME_MS_SIZE] = "";
     cf_time_render_ms(r->created_utc_ms, created);
-    return cf_buf_printf(ret, e,
-                         "{\"format\":%d,\"requires\":[],\"id\":\"%s\",\"created\":\"%s\",\"sealing\":\"none\"}\n",
-                         CF_FORMAT, r->id, created);
+    return cf_buf_printf(
+        ret, e,
+        "{\"format\":%d,\"requires\":[],\"id\":\"%s\",\"created\":\"%s\",\"sealing\":\"none\"}\n",
+        CF_FORMAT, r->id, created);
 }
 
 /* A HEAD first: a store that ignores the condition must not lose the repository that is there. */
@@ -110,7 +119,8 @@ static cf_err check_absent(cf_store *const store, const char *const key, cf_erro
     return err == CF_ERR_NOT_FOUND ? CF_OK : err;
 }
 
-cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo *const ret, cf_error *const e)
+cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo *const ret,
+                    cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
@@ -128,7 +138,8 @@ cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo 
     CF_TRY(descriptor_render(&r, &text, e));
     const cf_put_opts opts = {.create_only = true, .id = put_id};
     const cf_err err = store->ops->put(store, key, cf_buf_slice(&text), &opts, /* ret= */ NULL, e);
-    CF_ENSURE(err != CF_ERR_EXISTS, e, CF_ERR_EXISTS, "somebody else just made a repository there ('%s')", key);
+    CF_ENSURE(err != CF_ERR_EXISTS, e, CF_ERR_EXISTS,
+              "somebody else just made a repository there ('%s')", key);
     CF_TRY_AS(err, e, "write '%s'", key);
     *ret = r;
     return CF_OK;
@@ -143,8 +154,8 @@ typedef struct name_list {
     void *impl;
 } name_list;
 
-static cf_err name_list_add(void *const impl, const cf_store_entry *const entry, bool *const ret_stop,
-                            cf_error *const e)
+static cf_err name_list_add(void *const impl, const cf_store_entry *const entry,
+                            bool *const ret_stop, cf_error *const e)
 {
     const name_list *const l = impl;
     char name[CF_KEY_LEN_MAX + 1];
@@ -173,7 +184,8 @@ static cf_err node_filter_add(void *const impl, const char *const name, cf_error
     return cf_node_name_check(name, /* e= */ NULL) == CF_OK ? f->fn(f->impl, name, e) : CF_OK;
 }
 
-cf_err cf_repo_list_nodes(const cf_repo *const r, const cf_name_fn fn, void *const impl, cf_error *const e)
+cf_err cf_repo_list_nodes(const cf_repo *const r, const cf_name_fn fn, void *const impl,
+                          cf_error *const e)
 {
     static const char prefix[] = "nodes/";
     node_filter filter = {fn, impl};
@@ -187,5 +199,6 @@ cf_err cf_repo_list_marks(const cf_repo *const r, const char *const node, const 
     char prefix[CF_KEY_LEN_MAX + 1];
     (void)snprintf(prefix, sizeof(prefix), "nodes/%s/marks/%s/", node, id->text);
     name_list l = {strlen(prefix), /* prefixes_only= */ false, fn, impl};
-    return r->store->ops->list(r->store, prefix, /* after= */ NULL, /* delimiter= */ NULL, name_list_add, &l, e);
+    return r->store->ops->list(r->store, prefix, /* after= */ NULL, /* delimiter= */ NULL,
+                               name_list_add, &l, e);
 }

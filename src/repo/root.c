@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The root, read and written. It holds what list, status and retention need, so that they read one object a snapshot.
+ * The root, read and written. It holds what list, status and retention need, so that they read one
+ * object a snapshot.
  */
 #include "repo/root.h"
 
@@ -59,10 +60,14 @@ typedef struct total_member {
 } total_member;
 
 static const total_member total_members[] = {
-    {"files", offsetof(cf_totals, files_total)},         {"files_new", offsetof(cf_totals, files_new)},
-    {"files_reused", offsetof(cf_totals, files_reused)}, {"source_bytes", offsetof(cf_totals, source_bytes)},
-    {"read_bytes", offsetof(cf_totals, read_bytes)},     {"uploaded_bytes", offsetof(cf_totals, uploaded_bytes)},
-    {"packs", offsetof(cf_totals, packs_total)},         {"stored_bytes", offsetof(cf_totals, stored_bytes)},
+    {"files", offsetof(cf_totals, files_total)},
+    {"files_new", offsetof(cf_totals, files_new)},
+    {"files_reused", offsetof(cf_totals, files_reused)},
+    {"source_bytes", offsetof(cf_totals, source_bytes)},
+    {"read_bytes", offsetof(cf_totals, read_bytes)},
+    {"uploaded_bytes", offsetof(cf_totals, uploaded_bytes)},
+    {"packs", offsetof(cf_totals, packs_total)},
+    {"stored_bytes", offsetof(cf_totals, stored_bytes)},
     {"sparse_packs", offsetof(cf_totals, sparse_packs)},
 };
 enum { TOTAL_MEMBER_TOTAL = sizeof(total_members) / sizeof(total_members[0]) };
@@ -92,7 +97,8 @@ static json_t *put_totals(const cf_totals *const totals)
 
 /* --- parse --- */
 
-static const char *const kind_names[] = {[CF_SEGMENT_PACKS] = "packs", [CF_SEGMENT_FILES] = "files"};
+static const char *const kind_names[] = {
+    [CF_SEGMENT_PACKS] = "packs", [CF_SEGMENT_FILES] = "files"};
 
 static cf_err take_segment(const json_t *const o, cf_root *const r, cf_error *const e)
 {
@@ -101,9 +107,11 @@ static cf_err take_segment(const json_t *const o, cf_root *const r, cf_error *co
     cf_segment s = {0};
     CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE, "a segment is not an object");
     CF_TRY(cf_json_get_str(o, "kind", 1, 32, &kind, e));
-    s.kind = cf_slice_eq(kind, cf_slice_str(kind_names[CF_SEGMENT_PACKS])) ? CF_SEGMENT_PACKS : CF_SEGMENT_FILES;
+    s.kind = cf_slice_eq(kind, cf_slice_str(kind_names[CF_SEGMENT_PACKS])) ? CF_SEGMENT_PACKS
+                                                                           : CF_SEGMENT_FILES;
     CF_ENSURE(cf_slice_eq(kind, cf_slice_str(kind_names[s.kind])), e, CF_ERR_FORMAT,
-              "the root has a segment of kind '%.*s', which this program does not know", CF_SLICE_FMT(kind));
+              "the root has a segment of kind '%.*s', which this program does not know",
+              CF_SLICE_FMT(kind));
     CF_TRY(cf_json_get_str(o, "key", 1, CF_RUN_OBJECT_LEN_MAX, &key, e));
     CF_ENSURE(cf_object_name_parse(key, NULL, NULL, NULL), e, CF_ERR_DAMAGE,
               "segment '%.*s' is not named '<run>/<number>-<kind>...'", CF_SLICE_FMT(key));
@@ -122,7 +130,8 @@ static cf_err take_segments(const json_t *const root, cf_root *const r, cf_error
     const json_t *const list = json_object_get(root, "segments");
     CF_ENSURE(json_is_array(list), e, CF_ERR_DAMAGE, "'segments' is missing or not a list");
     CF_ENSURE(json_array_size(list) <= CF_SEGMENT_TOTAL_MAX, e, CF_ERR_DAMAGE,
-              "'segments' has %zu entries, more than %d", json_array_size(list), CF_SEGMENT_TOTAL_MAX);
+              "'segments' has %zu entries, more than %d", json_array_size(list),
+              CF_SEGMENT_TOTAL_MAX);
     for (size_t i = 0; i < json_array_size(list); i++) {
         CF_TRY_AS(take_segment(json_array_get(list, i), r, e), e, "segment %zu", i + 1);
         CF_ENSURE(i == 0 || r->segments[i - 1].kind <= r->segments[i].kind, e, CF_ERR_DAMAGE,
@@ -131,16 +140,18 @@ static cf_err take_segments(const json_t *const root, cf_root *const r, cf_error
     return CF_OK;
 }
 
-static cf_err take_run_id(const json_t *const o, const char *const key, cf_run_id *const ret, cf_error *const e)
+static cf_err take_run_id(const json_t *const o, const char *const key, cf_run_id *const ret,
+                          cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_json_get_str(o, key, CF_RUN_ID_LEN, CF_RUN_ID_LEN, &text, e));
-    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key, CF_SLICE_FMT(text));
+    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key,
+              CF_SLICE_FMT(text));
     return CF_OK;
 }
 
-static cf_err take_word(const json_t *const o, const char *const key, char ret[ROOT_WORD_LEN_MAX + 1],
-                        cf_error *const e)
+static cf_err take_word(const json_t *const o, const char *const key,
+                        char ret[ROOT_WORD_LEN_MAX + 1], cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_json_get_str(o, key, 1, ROOT_WORD_LEN_MAX, &text, e));
@@ -184,8 +195,8 @@ cf_err cf_root_parse(const cf_slice json, cf_root **const ret, cf_error *const e
     cf_root *r = NULL;
     CF_CLEANUP(json_decrefp)
     json_t *o = NULL;
-    CF_ENSURE(json.len <= CF_ROOT_LEN_MAX, e, CF_ERR_DAMAGE, "a root of %zu bytes, more than %d", json.len,
-              CF_ROOT_LEN_MAX);
+    CF_ENSURE(json.len <= CF_ROOT_LEN_MAX, e, CF_ERR_DAMAGE, "a root of %zu bytes, more than %d",
+              json.len, CF_ROOT_LEN_MAX);
     CF_TRY(cf_json_load(json, &o, e));
     CF_TRY(cf_root_new(&r, e));
     CF_TRY(root_take(o, r, e));
@@ -194,8 +205,8 @@ cf_err cf_root_parse(const cf_slice json, cf_root **const ret, cf_error *const e
     return CF_OK;
 }
 
-/* --- render: a member that cannot be made is missing from the object; json_object_set_new() takes the NULL, and the
- * whole is checked at the end --- */
+/* --- render: a member that cannot be made is missing from the object; json_object_set_new() takes
+ * the NULL, and the whole is checked at the end --- */
 
 static json_t *put_sha256(const uint8_t sha256[32])
 {
@@ -206,8 +217,9 @@ static json_t *put_sha256(const uint8_t sha256[32])
 
 static json_t *put_segment(const cf_segment *const s)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:o}", "kind", kind_names[s->kind], "key", s->key, "bytes",
-                     (json_int_t)s->stored_bytes, "lines", (json_int_t)s->lines_total, "sha256", put_sha256(s->sha256));
+    return json_pack("{s:s, s:s, s:I, s:I, s:o}", "kind", kind_names[s->kind], "key", s->key,
+                     "bytes", (json_int_t)s->stored_bytes, "lines", (json_int_t)s->lines_total,
+                     "sha256", put_sha256(s->sha256));
 }
 
 static cf_err root_build(const cf_root *const r, json_t *const o, cf_error *const e)
@@ -226,7 +238,8 @@ static cf_err root_build(const cf_root *const r, json_t *const o, cf_error *cons
     bad |= json_object_set_new(o, "program", json_string(r->version));
     if (r->has_parent)
         bad |= json_object_set_new(
-            o, "parent", json_pack("{s:s, s:o}", "run", r->parent.text, "sha256", put_sha256(r->parent_sha256)));
+            o, "parent",
+            json_pack("{s:s, s:o}", "run", r->parent.text, "sha256", put_sha256(r->parent_sha256)));
     bad |= json_object_set_new(o, "lease", json_integer((json_int_t)r->lease));
     bad |= json_object_set_new(o, "totals", put_totals(&r->totals));
     bad |= json_object_set(o, "node", r->facts);

@@ -24,35 +24,36 @@ typedef enum cf_segment_kind { CF_SEGMENT_PACKS, CF_SEGMENT_FILES } cf_segment_k
 
 typedef struct cf_segment {
     cf_segment_kind kind;
-    char *key;              /* owned; below nodes/<node>/runs/ */
+    char *key; /* owned; below nodes/<node>/runs/ */
     uint64_t stored_bytes;
     uint64_t lines_total;
-    uint8_t sha256[32];     /* of the stored bytes */
+    uint8_t sha256[32]; /* of the stored bytes */
 } cf_segment;
 
 typedef struct cf_totals {
     uint64_t files_total, files_new, files_reused;
-    uint64_t source_bytes;      /* logical size of all files */
-    uint64_t read_bytes;        /* what this run read of the source */
-    uint64_t uploaded_bytes;    /* packs written by this run, stored size */
+    uint64_t source_bytes;              /* logical size of all files */
+    uint64_t read_bytes;                /* what this run read of the source */
+    uint64_t uploaded_bytes;            /* packs written by this run, stored size */
     uint64_t packs_total, stored_bytes; /* packs this snapshot names; bytes of them it uses */
-    uint64_t sparse_packs;      /* of them, those of which it uses less than CF_PACK_SPARSE_PERCENT */
+    uint64_t sparse_packs; /* of them, those of which it uses less than CF_PACK_SPARSE_PERCENT */
 } cf_totals;
 
 typedef struct cf_root {
     cf_run_id run;
-    int64_t time_utc_ms;         /* the true time of the commit, by the store's clock */
+    int64_t time_utc_ms; /* the true time of the commit, by the store's clock */
     char profile[32];
-    char version[32];            /* of chunkferry */
+    char version[32]; /* of chunkferry */
     bool has_parent;
     cf_run_id parent;
-    uint8_t parent_sha256[32];   /* of the parent's root */
-    uint64_t lease;              /* number of the run's lease */
+    uint8_t parent_sha256[32]; /* of the parent's root */
+    uint64_t lease;            /* number of the run's lease */
     cf_totals totals;
-    json_t *facts;               /* owned; an object, the profile's: versions, cluster epoch id, checkpoints, hazards */
-    cf_segment *segments;        /* owned; packs first, then files */
+    json_t *facts; /* owned; an object, the profile's: versions, cluster epoch id, checkpoints,
+                      hazards */
+    cf_segment *segments; /* owned; packs first, then files */
     size_t segment_total;
-    uint8_t sha256[32];          /* of the root as it was read; not part of it */
+    uint8_t sha256[32]; /* of the root as it was read; not part of it */
 } cf_root;
 
 CF_NODISCARD cf_err cf_root_new(cf_root **ret, cf_error *e);
@@ -60,10 +61,12 @@ void cf_root_free(cf_root *r); /* NULL is fine */
 CF_DEFINE_FREEP(cf_root, cf_root_free)
 CF_NODISCARD cf_err cf_root_add_segment(cf_root *r, const cf_segment *s, cf_error *e); /* copies */
 
-/* CF_ERR_FORMAT: `format` or a name in `requires` this program does not know, naming it. CF_ERR_DAMAGE: truncated, malformed, out of limits.
- * Unknown keys are ignored; an unknown kind of segment is CF_ERR_FORMAT, since a prune that ignored it would delete it. */
+/* CF_ERR_FORMAT: `format` or a name in `requires` this program does not know, naming it.
+ * CF_ERR_DAMAGE: truncated, malformed, out of limits. Unknown keys are ignored; an unknown kind of
+ * segment is CF_ERR_FORMAT, since a prune that ignored it would delete it. */
 CF_NODISCARD cf_err cf_root_parse(cf_slice json, cf_root **ret, cf_error *e);
-/* Appends. CF_ERR_TOO_LARGE above CF_ROOT_LEN_MAX; CF_ERR_DAMAGE when a reader would refuse it (a field out of its limits). */
+/* Appends. CF_ERR_TOO_LARGE above CF_ROOT_LEN_MAX; CF_ERR_DAMAGE when a reader would refuse it (a
+ * field out of its limits). */
 CF_NODISCARD cf_err cf_root_render(const cf_root *r, cf_buf *ret, cf_error *e);
 
 #endif

@@ -16,7 +16,8 @@ enum {
     SEQ_LEN = 10,
 };
 
-static const int64_t time_utc_ms_max = 253402300799000; /* 9999-12-31T23:59:59Z: four digits for the year */
+static const int64_t time_utc_ms_max =
+    253402300799000; /* 9999-12-31T23:59:59Z: four digits for the year */
 
 static bool hex_lower(const uint8_t c)
 {
@@ -25,8 +26,8 @@ static bool hex_lower(const uint8_t c)
 
 static bool name_byte(const uint8_t c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' ||
-           c == '-';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '_' || c == '-';
 }
 
 bool cf_run_id_parse(const cf_slice text, cf_run_id *const ret)
@@ -56,13 +57,14 @@ static void id_render(int64_t utc_ms, const uint32_t random, cf_run_id *const re
     CF_CHECK(len == CF_RUN_ID_LEN);
 }
 
-void cf_run_id_make(const int64_t store_utc_ms, const cf_run_id *const newest, const uint32_t random,
-                    cf_run_id *const ret)
+void cf_run_id_make(const int64_t store_utc_ms, const cf_run_id *const newest,
+                    const uint32_t random, cf_run_id *const ret)
 {
     int64_t utc_ms = store_utc_ms;
     int64_t newest_utc_ms = 0;
     if (newest != NULL && newest->text[0] != '\0' &&
-        cf_time_parse_basic(cf_slice_of(newest->text, RUN_TIME_LEN), &newest_utc_ms) && newest_utc_ms + 1000 > utc_ms)
+        cf_time_parse_basic(cf_slice_of(newest->text, RUN_TIME_LEN), &newest_utc_ms) &&
+        newest_utc_ms + 1000 > utc_ms)
         utc_ms = newest_utc_ms + 1000;
     id_render(utc_ms, random, ret);
 }
@@ -74,17 +76,20 @@ void cf_run_id_floor(const int64_t utc_ms, cf_run_id *const ret)
 
 cf_err cf_node_name_check(const char *const node, cf_error *const e)
 {
-    static const char rule[] = "HINT: 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit";
+    static const char rule[] =
+        "HINT: 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit";
     const size_t len = strnlen(node, CF_NODE_NAME_LEN_MAX + 1);
     CF_ENSURE(len > 0, e, CF_ERR_USAGE, "the node's name is empty\n%s", rule);
-    CF_ENSURE(len <= CF_NODE_NAME_LEN_MAX, e, CF_ERR_USAGE, "the node's name '%.*s...' is longer than %d bytes\n%s",
-              CF_NODE_NAME_LEN_MAX, node, CF_NODE_NAME_LEN_MAX, rule);
+    CF_ENSURE(len <= CF_NODE_NAME_LEN_MAX, e, CF_ERR_USAGE,
+              "the node's name '%.*s...' is longer than %d bytes\n%s", CF_NODE_NAME_LEN_MAX, node,
+              CF_NODE_NAME_LEN_MAX, rule);
     for (size_t i = 0; i < len; i++) {
         const char c = node[i];
         const bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        CF_ENSURE(alnum || (i > 0 && (c == '.' || c == '_' || c == '-')), e, CF_ERR_USAGE,
-                  "the node's name '%s' has a byte 0x%02x at position %zu that is not allowed there\n%s", node,
-                  (unsigned)(unsigned char)c, i + 1, rule);
+        CF_ENSURE(
+            alnum || (i > 0 && (c == '.' || c == '_' || c == '-')), e, CF_ERR_USAGE,
+            "the node's name '%s' has a byte 0x%02x at position %zu that is not allowed there\n%s",
+            node, (unsigned)(unsigned char)c, i + 1, rule);
     }
     return CF_OK;
 }
@@ -96,7 +101,8 @@ uint32_t cf_run_next_seq(cf_run *const r)
     return seq;
 }
 
-/* Our own names are far below the limit; a longer one is a bug of the caller, and a cut key would be another object. */
+/* Our own names are far below the limit; a longer one is a bug of the caller, and a cut key would
+ * be another object. */
 static void key_check(const int len)
 {
     CF_CHECK(len > 0 && len <= CF_KEY_LEN_MAX);
@@ -114,7 +120,8 @@ void cf_key_root(char *const ret, const char *const node, const cf_run_id *const
 
 void cf_key_lease(char *const ret, const char *const node, const uint64_t n)
 {
-    key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/leases/%010llu", node, (unsigned long long)n));
+    key_check(
+        snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/leases/%010llu", node, (unsigned long long)n));
 }
 
 void cf_key_read(char *const ret, const char *const node, const char *const id)
@@ -127,8 +134,8 @@ void cf_key_folder(char *const ret, const char *const node, const char *const fo
     key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/%s/", node, folder));
 }
 
-void cf_key_run_object(char *const ret, const cf_run *const r, const uint32_t seq, const char *const kind,
-                       const char *const hint, const char *const suffix)
+void cf_key_run_object(char *const ret, const cf_run *const r, const uint32_t seq,
+                       const char *const kind, const char *const hint, const char *const suffix)
 {
     char clean[CF_HINT_LEN_MAX + 1] = "";
     const size_t hint_len = strnlen(hint, CF_HINT_LEN_MAX);
@@ -136,8 +143,8 @@ void cf_key_run_object(char *const ret, const cf_run *const r, const uint32_t se
         clean[i] = name_byte((uint8_t)hint[i]) ? hint[i] : '_';
     const char *const dash = hint_len > 0 ? "-" : "";
     const char *const dot = suffix[0] != '\0' && suffix[0] != '.' ? "." : "";
-    key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/runs/%s/%010u-%s%s%s%s%s", r->node, r->id.text, (unsigned)seq,
-                       kind, dash, clean, dot, suffix));
+    key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/runs/%s/%010u-%s%s%s%s%s", r->node,
+                       r->id.text, (unsigned)seq, kind, dash, clean, dot, suffix));
     assert(cf_object_name_parse(cf_slice_str(cf_key_object_name(ret)), NULL, NULL, NULL));
 }
 
@@ -168,7 +175,8 @@ bool cf_object_name_parse(const cf_slice name, cf_run_id *const ret_run, uint32_
         name.ptr[head - 1] != '-')
         return false;
     if (!cf_run_id_parse(cf_slice_of(name.ptr, CF_RUN_ID_LEN), &run) ||
-        !cf_u64_parse(cf_slice_of(name.ptr + CF_RUN_ID_LEN + 1, SEQ_LEN), &seq) || seq < 1 || seq > CF_SEQ_MAX)
+        !cf_u64_parse(cf_slice_of(name.ptr + CF_RUN_ID_LEN + 1, SEQ_LEN), &seq) || seq < 1 ||
+        seq > CF_SEQ_MAX)
         return false;
     size_t kind_len = 0;
     for (size_t i = head; i < name.len; i++) {

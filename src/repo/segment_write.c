@@ -23,7 +23,8 @@ struct cf_segment_writer {
     uint64_t source_bytes;
 };
 
-cf_err cf_segment_writer_new(const cf_segment_writer_opts *const opts, cf_segment_writer **const ret, cf_error *const e)
+cf_err cf_segment_writer_new(const cf_segment_writer_opts *const opts,
+                             cf_segment_writer **const ret, cf_error *const e)
 {
     CF_CLEANUP(cf_segment_writer_freep)
     cf_segment_writer *w = NULL;
@@ -32,7 +33,8 @@ cf_err cf_segment_writer_new(const cf_segment_writer_opts *const opts, cf_segmen
     cf_buf_init(&w->stored, CF_SEGMENT_STORED_MAX);
     w->zstd = ZSTD_createCCtx();
     CF_ENSURE(w->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a compressor");
-    const bool bad = ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, CF_SEGMENT_ZSTD_LEVEL)) ||
+    const bool bad = ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel,
+                                                         CF_SEGMENT_ZSTD_LEVEL)) ||
                      ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1));
     CF_ENSURE(!bad, e, CF_ERR_UNSUPPORTED, "zstd refuses its parameters");
     *ret = CF_STEAL(w);
@@ -48,7 +50,8 @@ void cf_segment_writer_free(cf_segment_writer *const w)
     cf_free(w);
 }
 
-static cf_err compress(cf_segment_writer *const w, const cf_slice line, const ZSTD_EndDirective how, cf_error *const e)
+static cf_err compress(cf_segment_writer *const w, const cf_slice line, const ZSTD_EndDirective how,
+                       cf_error *const e)
 {
     ZSTD_inBuffer in = {line.ptr, line.len, 0};
     size_t left = 0;
@@ -56,7 +59,8 @@ static cf_err compress(cf_segment_writer *const w, const cf_slice line, const ZS
         CF_TRY(cf_buf_reserve(&w->stored, OUT_BYTES, e));
         ZSTD_outBuffer out = {w->stored.data + w->stored.len, w->stored.cap - w->stored.len, 0};
         left = ZSTD_compressStream2(w->zstd, &out, &in, how);
-        CF_ENSURE(!ZSTD_isError(left), e, CF_ERR_FAILED, "compress a segment: %s", ZSTD_getErrorName(left));
+        CF_ENSURE(!ZSTD_isError(left), e, CF_ERR_FAILED, "compress a segment: %s",
+                  ZSTD_getErrorName(left));
         w->stored.len += out.pos;
     } while (in.pos < in.size || (how == ZSTD_e_end && left > 0));
     return CF_OK;
@@ -71,8 +75,8 @@ static bool ends_segment(const cf_slice sort_key)
     return ((h ^ h >> 29 ^ h >> 47) & CUT_MASK) == 0;
 }
 
-cf_err cf_segment_writer_add(cf_segment_writer *const w, const cf_slice line, const cf_slice sort_key,
-                             cf_root *const root, cf_error *const e)
+cf_err cf_segment_writer_add(cf_segment_writer *const w, const cf_slice line,
+                             const cf_slice sort_key, cf_root *const root, cf_error *const e)
 {
     CF_TRY(compress(w, line, ZSTD_e_continue, e));
     w->lines++;
@@ -86,23 +90,26 @@ static const cf_segment *find_equal(const cf_root *const parent, const cf_segmen
 {
     for (size_t i = 0; parent != NULL && i < parent->segment_total; i++) {
         const cf_segment *const p = &parent->segments[i];
-        if (p->kind == s->kind && p->stored_bytes == s->stored_bytes && p->lines_total == s->lines_total &&
+        if (p->kind == s->kind && p->stored_bytes == s->stored_bytes &&
+            p->lines_total == s->lines_total &&
             memcmp(p->sha256, s->sha256, sizeof(p->sha256)) == 0)
             return p;
     }
     return NULL;
 }
 
-static cf_err put_segment(cf_segment_writer *const w, cf_segment *const s, cf_root *const root, cf_error *const e)
+static cf_err put_segment(cf_segment_writer *const w, cf_segment *const s, cf_root *const root,
+                          cf_error *const e)
 {
     char key[CF_KEY_LEN_MAX + 1];
     char name[CF_KEY_LEN_MAX + 1];
     cf_store *const store = w->opts.repo->store;
     const cf_put_opts opts = {.create_only = true};
-    cf_key_run_object(key, w->opts.run, cf_run_next_seq(w->opts.run), s->kind == CF_SEGMENT_PACKS ? "packs" : "files",
+    cf_key_run_object(key, w->opts.run, cf_run_next_seq(w->opts.run),
+                      s->kind == CF_SEGMENT_PACKS ? "packs" : "files",
                       /* hint= */ "", ".jsonl.zst");
-    CF_TRY_AS(store->ops->put(store, key, cf_buf_slice(&w->stored), &opts, /* ret= */ NULL, e), e, "write segment '%s'",
-              key);
+    CF_TRY_AS(store->ops->put(store, key, cf_buf_slice(&w->stored), &opts, /* ret= */ NULL, e), e,
+              "write segment '%s'", key);
     (void)snprintf(name, sizeof(name), "%s", cf_key_object_name(key));
     s->key = name;
     return cf_root_add_segment(root, s, e);

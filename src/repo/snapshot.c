@@ -35,7 +35,8 @@ static cf_err id_list_push(id_list *const l, const cf_run_id *const id, cf_error
     cf_snapshot_ids *const ids = &l->ids;
     if (ids->total == l->cap) {
         const size_t cap = l->cap == 0 ? 64 : l->cap * 2;
-        CF_ENSURE(cap <= SNAPSHOT_TOTAL_MAX * 2, e, CF_ERR_TOO_LARGE, "more than %d snapshots", SNAPSHOT_TOTAL_MAX);
+        CF_ENSURE(cap <= SNAPSHOT_TOTAL_MAX * 2, e, CF_ERR_TOO_LARGE, "more than %d snapshots",
+                  SNAPSHOT_TOTAL_MAX);
         cf_run_id *const grown = cf_realloc(ids->id, cap, sizeof(*grown));
         CF_ENSURE(grown != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu ids", cap);
         ids->id = grown;
@@ -46,12 +47,14 @@ static cf_err id_list_push(id_list *const l, const cf_run_id *const id, cf_error
 }
 
 /* Keys of another shape are not ours and are left alone. A fence orders, but is no snapshot. */
-static cf_err id_list_add(void *const impl, const cf_store_entry *const entry, bool *const ret_stop, cf_error *const e)
+static cf_err id_list_add(void *const impl, const cf_store_entry *const entry, bool *const ret_stop,
+                          cf_error *const e)
 {
     id_list *const l = impl;
     cf_run_id id = {""};
     (void)ret_stop;
-    if (strlen(entry->key) < l->prefix_len || !cf_run_id_parse(cf_slice_str(entry->key + l->prefix_len), &id))
+    if (strlen(entry->key) < l->prefix_len ||
+        !cf_run_id_parse(cf_slice_str(entry->key + l->prefix_len), &id))
         return CF_OK;
     if (strcmp(id.text, l->ids.newest.text) > 0)
         l->ids.newest = id;
@@ -59,8 +62,9 @@ static cf_err id_list_add(void *const impl, const cf_store_entry *const entry, b
 }
 
 /* after: NULL for all. */
-static cf_err list_after(const cf_repo *const r, const char *const node, const cf_run_id *const after,
-                         cf_snapshot_ids *const ret, cf_error *const e)
+static cf_err list_after(const cf_repo *const r, const char *const node,
+                         const cf_run_id *const after, cf_snapshot_ids *const ret,
+                         cf_error *const e)
 {
     CF_CLEANUP(id_list_deinit)
     id_list l = {0};
@@ -70,16 +74,16 @@ static cf_err list_after(const cf_repo *const r, const char *const node, const c
     l.prefix_len = strlen(prefix);
     if (after != NULL)
         cf_key_root(from, node, after);
-    CF_TRY_AS(
-        r->store->ops->list(r->store, prefix, after == NULL ? NULL : from, /* delimiter= */ NULL, id_list_add, &l, e),
-        e, "list the snapshots of '%s'", node);
+    CF_TRY_AS(r->store->ops->list(r->store, prefix, after == NULL ? NULL : from,
+                                  /* delimiter= */ NULL, id_list_add, &l, e),
+              e, "list the snapshots of '%s'", node);
     *ret = l.ids;
     l.ids = (cf_snapshot_ids){0};
     return CF_OK;
 }
 
-cf_err cf_snapshot_list(const cf_repo *const r, const char *const node, const bool recent, cf_snapshot_ids *const ret,
-                        cf_error *const e)
+cf_err cf_snapshot_list(const cf_repo *const r, const char *const node, const bool recent,
+                        cf_snapshot_ids *const ret, cf_error *const e)
 {
     CF_TRY(cf_node_name_check(node, e));
     if (recent) {
@@ -100,8 +104,8 @@ cf_err cf_snapshot_list(const cf_repo *const r, const char *const node, const bo
     return list_after(r, node, /* after= */ NULL, ret, e);
 }
 
-cf_err cf_snapshot_load(const cf_repo *const r, const char *const node, const cf_run_id *const id, cf_root **const ret,
-                        cf_error *const e)
+cf_err cf_snapshot_load(const cf_repo *const r, const char *const node, const cf_run_id *const id,
+                        cf_root **const ret, cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
@@ -112,13 +116,16 @@ cf_err cf_snapshot_load(const cf_repo *const r, const char *const node, const cf
     cf_key_root(key, node, id);
     cf_buf_init(&text, CF_ROOT_LEN_MAX);
     const cf_err err = cf_store_get_small(r->store, key, &text, e);
-    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot '%s'", node, id->text);
-    CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "root '%s' has more than %d bytes", key, CF_ROOT_LEN_MAX);
+    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot '%s'", node,
+              id->text);
+    CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "root '%s' has more than %d bytes", key,
+              CF_ROOT_LEN_MAX);
     CF_TRY(err);
-    CF_ENSURE(text.len > 0, e, CF_ERR_FENCED, "run '%s' of node '%s' was fenced: it is no snapshot", id->text, node);
+    CF_ENSURE(text.len > 0, e, CF_ERR_FENCED, "run '%s' of node '%s' was fenced: it is no snapshot",
+              id->text, node);
     CF_TRY_AS(cf_root_parse(cf_buf_slice(&text), &root, e), e, "root '%s'", key);
-    CF_ENSURE(strcmp(root->run.text, id->text) == 0, e, CF_ERR_DAMAGE, "root '%s' is that of run '%s'", key,
-              root->run.text);
+    CF_ENSURE(strcmp(root->run.text, id->text) == 0, e, CF_ERR_DAMAGE,
+              "root '%s' is that of run '%s'", key, root->run.text);
     *ret = CF_STEAL(root);
     return CF_OK;
 }
@@ -129,17 +136,19 @@ static void name_some(const cf_snapshot_ids *const ids, char *const ret, const s
     size_t used = 0;
     ret[0] = '\0';
     for (size_t i = 0; i < ids->total && i < SNAPSHOT_NAMED_MAX; i++) {
-        const int len = snprintf(ret + used, size - used, "\n  %s", ids->id[ids->total - 1 - i].text);
+        const int len =
+            snprintf(ret + used, size - used, "\n  %s", ids->id[ids->total - 1 - i].text);
         if (len < 0 || (size_t)len >= size - used)
             return;
         used += (size_t)len;
     }
     if (ids->total > SNAPSHOT_NAMED_MAX)
-        (void)snprintf(ret + used, size - used, "\n  and %zu older ones", ids->total - SNAPSHOT_NAMED_MAX);
+        (void)snprintf(ret + used, size - used, "\n  and %zu older ones",
+                       ids->total - SNAPSHOT_NAMED_MAX);
 }
 
-static cf_err find_among(const cf_snapshot_ids *const ids, const char *const node, const char *const text,
-                         cf_run_id *const ret, cf_error *const e)
+static cf_err find_among(const cf_snapshot_ids *const ids, const char *const node,
+                         const char *const text, cf_run_id *const ret, cf_error *const e)
 {
     char some[SNAPSHOT_NAMED_MAX * (CF_RUN_ID_LEN + 3) + 64];
     size_t found = 0;
@@ -156,16 +165,17 @@ static cf_err find_among(const cf_snapshot_ids *const ids, const char *const nod
         }
     }
     name_some(ids, some, sizeof(some));
-    CF_ENSURE(found > 0 && text[0] != '\0', e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot '%.64s'; the newest are:%s",
-              node, text, some);
-    CF_ENSURE(found == 1, e, CF_ERR_USAGE, "%zu snapshots of node '%s' begin with '%s'; the newest are:%s", found, node,
-              text, some);
+    CF_ENSURE(found > 0 && text[0] != '\0', e, CF_ERR_NOT_FOUND,
+              "node '%s' has no snapshot '%.64s'; the newest are:%s", node, text, some);
+    CF_ENSURE(found == 1, e, CF_ERR_USAGE,
+              "%zu snapshots of node '%s' begin with '%s'; the newest are:%s", found, node, text,
+              some);
     *ret = ids->id[at];
     return CF_OK;
 }
 
-cf_err cf_snapshot_find(const cf_repo *const r, const char *const node, const char *const text, cf_run_id *const ret,
-                        cf_error *const e)
+cf_err cf_snapshot_find(const cf_repo *const r, const char *const node, const char *const text,
+                        cf_run_id *const ret, cf_error *const e)
 {
     CF_CLEANUP(cf_snapshot_ids_deinit)
     cf_snapshot_ids ids = {0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A file that nobody else can see. What still fits the buffer never touches the disk: most runs make no file.
+ * A file that nobody else can see. What still fits the buffer never touches the disk: most runs
+ * make no file.
  */
 #include "repo/spool.h"
 
@@ -51,12 +52,13 @@ static cf_err spool_open(cf_spool *const s, cf_error *const e)
     char path[1024];
     char text[128] = "";
     const int len = snprintf(path, sizeof(path), "%s/chunkferry-XXXXXX", dir);
-    CF_ENSURE(len > 0 && (size_t)len < sizeof(path), e, CF_ERR_USAGE, "TMPDIR has more than %zu bytes",
-              sizeof(path) - 20);
+    CF_ENSURE(len > 0 && (size_t)len < sizeof(path), e, CF_ERR_USAGE,
+              "TMPDIR has more than %zu bytes", sizeof(path) - 20);
     const int fd = mkostemp(path, O_CLOEXEC);
     const int reason = errno;
-    CF_ENSURE(fd >= 0, e, CF_ERR_IO, "make a temporary file in '%s': %s\nHINT: set TMPDIR to a directory with room",
-              dir, strerror_r(reason, text, sizeof(text)));
+    CF_ENSURE(fd >= 0, e, CF_ERR_IO,
+              "make a temporary file in '%s': %s\nHINT: set TMPDIR to a directory with room", dir,
+              strerror_r(reason, text, sizeof(text)));
     (void)unlink(path); /* a name that stays is only untidy */
     s->fd = fd;
     return CF_OK;
@@ -67,8 +69,8 @@ static cf_err spool_flush(cf_spool *const s, cf_error *const e)
     const cf_fs *const fs = cf_fs_real();
     if (s->fd < 0)
         CF_TRY(spool_open(s, e));
-    CF_TRY_AS(fs->ops->pwrite(fs, s->fd, cf_slice_of(s->pending_bytes, s->pending), s->written, e), e,
-              "write a temporary file");
+    CF_TRY_AS(fs->ops->pwrite(fs, s->fd, cf_slice_of(s->pending_bytes, s->pending), s->written, e),
+              e, "write a temporary file");
     s->written += s->pending;
     s->pending = 0;
     return CF_OK;
@@ -104,7 +106,8 @@ static cf_err window_fill(cf_spool *const s, cf_error *const e)
         CF_ENSURE(len > 0, e, CF_ERR_IO, "a temporary file became shorter");
     }
     const uint64_t after =
-        s->read_at + len - s->written; /* in the buffer; below 0 (huge) while the file is not at its end */
+        s->read_at + len -
+        s->written; /* in the buffer; below 0 (huge) while the file is not at its end */
     if (s->read_at + len >= s->written && after < s->pending) {
         const size_t left = s->pending - (size_t)after;
         const size_t more = left < sizeof(s->window) - len ? left : sizeof(s->window) - len;

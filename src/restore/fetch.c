@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fetch: the files of a snapshot, from the manifest's lines into the target, each under a temporary name until it is verified.
+ * Fetch: the files of a snapshot, from the manifest's lines into the target, each under a temporary
+ * name until it is verified.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -13,16 +14,23 @@
 
 enum { CF_DISK_BLOCK_BYTES = 4096 }; /* ours: what filesystems round a file up to */
 
-/* Lines of a known type whose paths are text; the rest is refused by name before anything is written. */
+/* Lines of a known type whose paths are text; the rest is refused by name before anything is
+ * written. */
 static cf_err line_check(const cf_restore *const r, const cf_file_line *const l, cf_error *const e)
 {
     CF_TRY(cf_path_check(l->path, e));
-    CF_ENSURE(memchr(l->path.ptr, '\0', l->path.len) == NULL, e, CF_ERR_DAMAGE, "a path of the manifest holds a NUL byte");
-    CF_ENSURE(l->type == CF_LINE_FILE, e, CF_ERR_UNSUPPORTED, "'%.*s' is not a regular file, and profile %s has only those", CF_SLICE_FMT(l->path),
+    CF_ENSURE(memchr(l->path.ptr, '\0', l->path.len) == NULL, e, CF_ERR_DAMAGE,
+              "a path of the manifest holds a NUL byte");
+    CF_ENSURE(l->type == CF_LINE_FILE, e, CF_ERR_UNSUPPORTED,
+              "'%.*s' is not a regular file, and profile %s has only those", CF_SLICE_FMT(l->path),
               r->root->profile);
-    CF_ENSURE(l->has_sha256, e, CF_ERR_DAMAGE, "'%.*s' has no SHA-256 in the manifest", CF_SLICE_FMT(l->path));
-    CF_ENSURE(cf_slice_starts_with(l->path, cf_slice_str("db/")) || cf_slice_starts_with(l->path, cf_slice_str("index/")), e, CF_ERR_DAMAGE,
-              "path '%.*s' of the manifest belongs to no directory of this profile (db/, index/)", CF_SLICE_FMT(l->path));
+    CF_ENSURE(l->has_sha256, e, CF_ERR_DAMAGE, "'%.*s' has no SHA-256 in the manifest",
+              CF_SLICE_FMT(l->path));
+    CF_ENSURE(cf_slice_starts_with(l->path, cf_slice_str("db/")) ||
+                  cf_slice_starts_with(l->path, cf_slice_str("index/")),
+              e, CF_ERR_DAMAGE,
+              "path '%.*s' of the manifest belongs to no directory of this profile (db/, index/)",
+              CF_SLICE_FMT(l->path));
     return CF_OK;
 }
 
@@ -55,11 +63,13 @@ cf_err cf_restore_survey(cf_restore *const r, cf_error *const e)
         else
             index_bytes += bytes;
         if (r->opts->dry_run)
-            cf_restore_log(r, CF_LOG_DETAIL, "would restore %.*s, %s", CF_SLICE_FMT(l->path), cf_size_render(l->size_bytes, size));
+            cf_restore_log(r, CF_LOG_DETAIL, "would restore %.*s, %s", CF_SLICE_FMT(l->path),
+                           cf_size_render(l->size_bytes, size));
     }
     r->plan_bytes = db_bytes + index_bytes;
     CF_TRY(cf_cursor_rewind(r->files, e));
-    /* A restore that goes on has most of it already; the writes themselves tell when the disk is full. */
+    /* A restore that goes on has most of it already; the writes themselves tell when the disk is
+     * full. */
     return r->target.resumed ? CF_OK : cf_target_check_space(&r->target, db_bytes, index_bytes, e);
 }
 
@@ -106,13 +116,15 @@ static cf_err file_finish(const cf_restore *const r, const cf_fetch *const f, cf
     return strchr(f->path, '/') != strrchr(f->path, '/') ? fs->ops->sync(fs, f->dir_fd, e) : CF_OK;
 }
 
-static cf_err fetch_done(cf_restore *const r, cf_fetch *const f, const cf_err outcome, cf_error *const e)
+static cf_err fetch_done(cf_restore *const r, cf_fetch *const f, const cf_err outcome,
+                         cf_error *const e)
 {
     char size[CF_SIZE_TEXT_SIZE];
 
     if (outcome != CF_OK) { /* what an interrupted restore left is not what it should be */
         CF_TRY(r->ctx->fs->ops->unlink_at(r->ctx->fs, f->dir_fd, f->name, e));
-        cf_restore_log(r, CF_LOG_DETAIL, "%s was there with another content, it is fetched again", f->path);
+        cf_restore_log(r, CF_LOG_DETAIL, "%s was there with another content, it is fetched again",
+                       f->path);
         r->again_total++;
         return CF_OK;
     }
@@ -123,7 +135,8 @@ static cf_err fetch_done(cf_restore *const r, cf_fetch *const f, const cf_err ou
         r->result.files_restored++;
         r->result.bytes_written += f->size_bytes;
     }
-    cf_restore_log(r, CF_LOG_DETAIL, "%s %s, %s", f->tmp[0] == '\0' ? "kept" : "restored", f->path, cf_size_render(f->size_bytes, size));
+    cf_restore_log(r, CF_LOG_DETAIL, "%s %s, %s", f->tmp[0] == '\0' ? "kept" : "restored", f->path,
+                   cf_size_render(f->size_bytes, size));
     cf_restore_progress(r, "restoring");
     return CF_OK;
 }
@@ -148,11 +161,14 @@ static cf_err file_open(const cf_restore *const r, cf_fetch *const f, cf_error *
 
     if (err != CF_ERR_NOT_FOUND) {
         CF_TRY(err);
-        CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_TARGET, "'%s' stands in the way and is not a regular file\nHINT: empty the target", f->path);
+        CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_TARGET,
+                  "'%s' stands in the way and is not a regular file\nHINT: empty the target",
+                  f->path);
         if (st.size_bytes == f->size_bytes)
             return fs->ops->file_open(fs, f->dir_fd, f->name, CF_FS_READ, &f->fd, e);
     }
-    (void)snprintf(f->tmp, sizeof(f->tmp), "%.*s" CF_RESTORE_TMP, (int)(sizeof(f->tmp) - sizeof(CF_RESTORE_TMP)), f->name);
+    (void)snprintf(f->tmp, sizeof(f->tmp), "%.*s" CF_RESTORE_TMP,
+                   (int)(sizeof(f->tmp) - sizeof(CF_RESTORE_TMP)), f->name);
     cf_err made = fs->ops->file_open(fs, f->dir_fd, f->tmp, CF_FS_CREATE_NEW, &f->fd, e);
     if (made == CF_ERR_EXISTS) { /* of a restore that was killed */
         CF_TRY(fs->ops->unlink_at(fs, f->dir_fd, f->tmp, e));
@@ -161,20 +177,22 @@ static cf_err file_open(const cf_restore *const r, cf_fetch *const f, cf_error *
     return made;
 }
 
-static cf_err inline_write(cf_restore *const r, cf_fetch *const f, const cf_file_line *const l, cf_error *const e)
+static cf_err inline_write(cf_restore *const r, cf_fetch *const f, const cf_file_line *const l,
+                           cf_error *const e)
 {
     const cf_fs *const fs = r->ctx->fs;
     uint8_t sha256[CF_SHA256_LEN];
 
     CF_TRY(cf_sha256(l->content, sha256, e));
-    CF_ENSURE(memcmp(sha256, l->sha256, sizeof(sha256)) == 0 && l->content.len == l->size_bytes, e, CF_ERR_DAMAGE,
-              "the inline content of '%s' is not what its SHA-256 says", f->path);
+    CF_ENSURE(memcmp(sha256, l->sha256, sizeof(sha256)) == 0 && l->content.len == l->size_bytes, e,
+              CF_ERR_DAMAGE, "the inline content of '%s' is not what its SHA-256 says", f->path);
     CF_TRY(fs->ops->pwrite(fs, f->fd, l->content, 0, e));
     CF_TRY(fs->ops->sync(fs, f->fd, e));
     return fetch_done(r, f, CF_OK, e);
 }
 
-static cf_err fetch_new(cf_restore *const r, const cf_file_line *const l, cf_fetch **const ret, cf_error *const e)
+static cf_err fetch_new(cf_restore *const r, const cf_file_line *const l, cf_fetch **const ret,
+                        cf_error *const e)
 {
     const char *name = NULL;
     cf_fetch *f = NULL;
@@ -196,8 +214,10 @@ static cf_err fetch_new(cf_restore *const r, const cf_file_line *const l, cf_fet
     return CF_OK;
 }
 
-/* Checkpoints are always written anew: a server that was started too early may have left its own. */
-static cf_err inline_restore(cf_restore *const r, cf_fetch *const f, const cf_file_line *const l, cf_error *const e)
+/* Checkpoints are always written anew: a server that was started too early may have left its own.
+ */
+static cf_err inline_restore(cf_restore *const r, cf_fetch *const f, const cf_file_line *const l,
+                             cf_error *const e)
 {
     const uint64_t size_bytes = f->size_bytes;
 
@@ -269,13 +289,16 @@ cf_err cf_restore_fetch(cf_restore *const r, const cf_placement placement, cf_er
     CF_TRY(pass(r, placement, e));
     if (r->again_total == 0)
         return CF_OK;
-    /* Files of an interrupted restore were wrong and are gone now: the second pass fetches them, and keeps the others. */
+    /* Files of an interrupted restore were wrong and are gone now: the second pass fetches them,
+     * and keeps the others. */
     r->result.files_kept = kept;
     r->result.files_restored = restored;
     r->again_total = 0;
     CF_TRY(pass(r, placement, e));
-    CF_ENSURE(r->again_total == 0, e, CF_ERR_TARGET, "%llu files in the target change while they are restored\nHINT: is a server running on it?",
-              (unsigned long long)r->again_total);
+    CF_ENSURE(
+        r->again_total == 0, e, CF_ERR_TARGET,
+        "%llu files in the target change while they are restored\nHINT: is a server running on it?",
+        (unsigned long long)r->again_total);
     return CF_OK;
 }
 

@@ -29,7 +29,9 @@ static cf_err user_find(const char *const name, cf_owner *const ret, cf_error *c
         return CF_OK;
     }
     const int err = getpwnam_r(name, &entry, area, sizeof(area), &found);
-    CF_ENSURE(err == 0 && found != NULL, e, CF_ERR_USAGE, "user '%s' of --owner is not known on this machine\nHINT: give its number, or make the user first",
+    CF_ENSURE(err == 0 && found != NULL, e, CF_ERR_USAGE,
+              "user '%s' of --owner is not known on this machine\nHINT: give its number, or make "
+              "the user first",
               name);
     ret->uid = entry.pw_uid;
     ret->gid = entry.pw_gid;
@@ -44,7 +46,8 @@ static cf_err group_find(const char *const name, cf_owner *const ret, cf_error *
     if (number_parse(name, &ret->gid))
         return CF_OK;
     const int err = getgrnam_r(name, &entry, area, sizeof(area), &found);
-    CF_ENSURE(err == 0 && found != NULL, e, CF_ERR_USAGE, "group '%s' of --owner is not known on this machine\nHINT: give its number", name);
+    CF_ENSURE(err == 0 && found != NULL, e, CF_ERR_USAGE,
+              "group '%s' of --owner is not known on this machine\nHINT: give its number", name);
     ret->gid = entry.gr_gid;
     return CF_OK;
 }
@@ -59,7 +62,8 @@ cf_err cf_owner_parse(const char *const text, cf_owner *const ret, cf_error *con
         return CF_OK;
     }
     const size_t user_len = strcspn(text, ":");
-    CF_ENSURE(user_len > 0 && user_len < sizeof(user), e, CF_ERR_USAGE, "owner '%s' has no user\nHINT: --owner kurrent:kurrent", text);
+    CF_ENSURE(user_len > 0 && user_len < sizeof(user), e, CF_ERR_USAGE,
+              "owner '%s' has no user\nHINT: --owner kurrent:kurrent", text);
     (void)snprintf(user, sizeof(user), "%.*s", (int)user_len, text);
     CF_TRY(user_find(user, &owner, e));
     if (text[user_len] == ':')

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Restore: from choosing the snapshot to the words that tell how to start the node. Interrupted anywhere, the same command
- * goes on: what is there and verified is kept, everything else is fetched again.
+ * Restore: from choosing the snapshot to the words that tell how to start the node. Interrupted
+ * anywhere, the same command goes on: what is there and verified is kept, everything else is
+ * fetched again.
  */
 #include "restore/restore.h"
 
@@ -18,12 +19,16 @@ static cf_err connect(cf_restore *const r, cf_error *const e)
     const cf_store_sizes sizes = {.connections = o->remote.jobs > 16 ? o->remote.jobs : 16};
     cf_memory_plan memory = {0};
 
-    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE, "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
+    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE,
+              "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
     CF_TRY(cf_node_name_check(o->node, e));
-    CF_ENSURE(o->snapshot != NULL, e, CF_ERR_USAGE, "no snapshot given\nHINT: 'latest', or an id that 'chunkferry list' shows");
-    CF_ENSURE(o->target != NULL, e, CF_ERR_USAGE, "no target given\nHINT: --target DIR, the database directory of the new node");
+    CF_ENSURE(o->snapshot != NULL, e, CF_ERR_USAGE,
+              "no snapshot given\nHINT: 'latest', or an id that 'chunkferry list' shows");
+    CF_ENSURE(o->target != NULL, e, CF_ERR_USAGE,
+              "no target given\nHINT: --target DIR, the database directory of the new node");
     CF_TRY(cf_owner_parse(o->owner, &r->owner, e));
-    CF_TRY(cf_memory_plan_make(o->remote.memory_bytes, o->remote.jobs, &memory, e)); /* refused before anything is written */
+    CF_TRY(cf_memory_plan_make(o->remote.memory_bytes, o->remote.jobs, &memory,
+                               e)); /* refused before anything is written */
     CF_TRY(cf_store_open(r->ctx, &o->remote, &sizes, &r->store, e));
     CF_TRY(cf_repo_open(r->store, r->ctx->world, &r->repo, e));
     (void)snprintf(r->runs_prefix, sizeof(r->runs_prefix), "nodes/%s/runs/", o->node);
@@ -35,7 +40,8 @@ static cf_err damage_seen(void *const impl, const char *const name, cf_error *co
     (void)e;
     if (strncmp(name, "damage-", 7) == 0)
         cf_restore_log(impl, CF_LOG_WARN,
-                       "this snapshot carries the mark '%s': some of its bytes were found damaged\nHINT: every file is verified; an "
+                       "this snapshot carries the mark '%s': some of its bytes were found "
+                       "damaged\nHINT: every file is verified; an "
                        "older snapshot may be whole",
                        name);
     return CF_OK;
@@ -50,7 +56,9 @@ static cf_err choose(cf_restore *const r, cf_error *const e)
         CF_TRY(cf_read_lease_acquire(&r->repo, r->opts->node, &id, &r->lease, e));
     CF_TRY(cf_snapshot_load(&r->repo, r->opts->node, &id, &r->root, e));
     r->profile = cf_profile_find(r->root->profile);
-    CF_ENSURE(r->profile != NULL, e, CF_ERR_FORMAT, "snapshot %s is of profile '%s', which this chunkferry does not know\nHINT: use a newer one",
+    CF_ENSURE(r->profile != NULL, e, CF_ERR_FORMAT,
+              "snapshot %s is of profile '%s', which this chunkferry does not know\nHINT: use a "
+              "newer one",
               id.text, r->root->profile);
     CF_TRY(cf_repo_list_marks(&r->repo, r->opts->node, &id, damage_seen, r, e));
     return cf_cursor_new(&r->repo, r->opts->node, r->root, CF_SEGMENT_FILES, &r->files, e);
@@ -58,7 +66,8 @@ static cf_err choose(cf_restore *const r, cf_error *const e)
 
 static cf_err look_at_target(cf_restore *const r, cf_error *const e)
 {
-    const cf_target_opts target = {.fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
+    const cf_target_opts target = {
+        .fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
 
     CF_TRY(r->profile->target_in_use(&target, e));
     return cf_target_look(&r->target, r->opts->node, &r->root->run, e);
@@ -66,13 +75,15 @@ static cf_err look_at_target(cf_restore *const r, cf_error *const e)
 
 static cf_err write_all(cf_restore *const r, cf_error *const e)
 {
-    const cf_target_opts target = {.fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
+    const cf_target_opts target = {
+        .fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
 
     CF_TRY(cf_target_make(&r->target, r->opts->node, &r->root->run, &r->owner, e));
-    CF_TRY(cf_restore_fetch(r, CF_PLACE_FIRST, e)); /* a server started now refuses to touch anything */
+    CF_TRY(cf_restore_fetch(r, CF_PLACE_FIRST,
+                            e)); /* a server started now refuses to touch anything */
     CF_TRY(cf_target_sync(&r->target, e));
     CF_TRY(cf_restore_fetch(r, CF_PLACE_BODY, e));
-    CF_TRY(cf_target_sync(&r->target, e));          /* the rest is on disk before it may start */
+    CF_TRY(cf_target_sync(&r->target, e)); /* the rest is on disk before it may start */
     CF_TRY(r->profile->target_in_use(&target, e));
     CF_TRY(cf_restore_fetch(r, CF_PLACE_LAST, e));
     CF_TRY(cf_target_sync(&r->target, e));
@@ -93,10 +104,12 @@ static void result_fill(cf_restore *const r)
     r->result.duration_ms = r->ctx->world->mono_ms(r->ctx->world->impl) - r->started_mono_ms;
 }
 
-cf_err cf_restore_run(const cf_ctx *const ctx, const cf_restore_opts *const opts, cf_restore_result *const ret, cf_error *const e)
+cf_err cf_restore_run(const cf_ctx *const ctx, const cf_restore_opts *const opts,
+                      cf_restore_result *const ret, cf_error *const e)
 {
     cf_ctx full = *ctx;
-    CF_CLEANUP(cf_restore_deinit) cf_restore r = {.ctx = &full, .opts = opts, .target = {.db_fd = -1, .index_fd = -1}};
+    CF_CLEANUP(cf_restore_deinit)
+    cf_restore r = {.ctx = &full, .opts = opts, .target = {.db_fd = -1, .index_fd = -1}};
     cf_error ignored = {0};
 
     full.world = ctx->world != NULL ? ctx->world : cf_world_real();
@@ -107,15 +120,17 @@ cf_err cf_restore_run(const cf_ctx *const ctx, const cf_restore_opts *const opts
     r.target.index = opts->index_target;
     cf_buf_init(&r.result.closing_words, 64 * 1024);
     CF_TRY(connect(&r, e));
-    CF_TRY(choose(&r, e));              /* 1. which snapshot; a reader's lease keeps it */
-    CF_TRY(look_at_target(&r, e));      /* 2. in use, or not empty: refused */
-    CF_TRY(cf_restore_survey(&r, e));   /* 3. every line is sound, and there is room */
+    CF_TRY(choose(&r, e));            /* 1. which snapshot; a reader's lease keeps it */
+    CF_TRY(look_at_target(&r, e));    /* 2. in use, or not empty: refused */
+    CF_TRY(cf_restore_survey(&r, e)); /* 3. every line is sound, and there is room */
     if (!opts->dry_run) {
-        CF_TRY(write_all(&r, e));       /* 4, 5, 6. first, body, last; each verified */
+        CF_TRY(write_all(&r, e)); /* 4, 5, 6. first, body, last; each verified */
         if (cf_read_lease_release(CF_STEAL(r.lease), &ignored) != CF_OK)
-            cf_restore_log(&r, CF_LOG_WARN, "the reader's lease could not be released: %s", ignored.message);
+            cf_restore_log(&r, CF_LOG_WARN, "the reader's lease could not be released: %s",
+                           ignored.message);
     }
-    CF_TRY(r.profile->closing_words(r.root->facts, &r.result.closing_words, e)); /* 7. in plain words */
+    CF_TRY(r.profile->closing_words(r.root->facts, &r.result.closing_words,
+                                    e)); /* 7. in plain words */
     result_fill(&r);
     *ret = r.result;
     r.result.closing_words = (cf_buf){0}; /* the caller's now */

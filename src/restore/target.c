@@ -38,9 +38,11 @@ static cf_err ensure_empty(const cf_fs *const fs, const int dir_fd, const char *
         return CF_OK;
     CF_TRY(fs->ops->list(fs, dir_fd, &names, e));
     for (size_t i = 0; i < names.count; i++) {
-        if (strcmp(cf_names_at(&names, i), "lost+found") != 0)
+        const char *const name = cf_names_at(&names, i);
+
+        if (strcmp(name, "lost+found") != 0 && strcmp(name, CF_RESTORE_MARKER CF_RESTORE_TMP) != 0)
             CF_FAIL(e, CF_ERR_TARGET, "target '%s' is not empty: it holds '%s'\nHINT: restore into an empty or missing directory, then move it", path,
-                    cf_names_at(&names, i));
+                    name);
     }
     return CF_OK;
 }
@@ -125,19 +127,34 @@ static cf_err path_open(const cf_fs *const fs, const char *const path, const cf_
     return subdir_open(fs, CF_FS_CWD, path, owner, ret_fd, e);
 }
 
+static cf_err marker_fill(const cf_target *const t, const int fd, const char *const tmp, const char *const text, cf_error *const e)
+{
+    CF_TRY(t->fs->ops->pwrite(t->fs, fd, cf_slice_str(text), 0, e));
+    CF_TRY(t->fs->ops->sync(t->fs, fd, e));
+    CF_TRY(t->fs->ops->rename_at(t->fs, t->db_fd, tmp, CF_RESTORE_MARKER, e));
+    return t->fs->ops->sync(t->fs, t->db_fd, e);
+}
+
+/* Whole or not there: half a marker would make what follows somebody else's directory. */
 static cf_err marker_write(const cf_target *const t, const char *const node, const cf_run_id *const run, cf_error *const e)
 {
+    static const char tmp[] = CF_RESTORE_MARKER CF_RESTORE_TMP;
     CF_CLEANUP(cf_fd_closep) int fd = -1;
     char text[CF_MARKER_LEN_MAX + 1];
 
-    marker_render(node, run, text);
-    const cf_err err = t->fs->ops->file_open(t->fs, t->db_fd, CF_RESTORE_MARKER, CF_FS_CREATE_NEW, &fd, e);
-    if (err == CF_ERR_EXISTS && t->resumed)
+    if (t->resumed)
         return CF_OK;
-    CF_TRY(err);
-    CF_TRY(t->fs->ops->pwrite(t->fs, fd, cf_slice_str(text), 0, e));
-    CF_TRY(t->fs->ops->sync(t->fs, fd, e));
-    return t->fs->ops->sync(t->fs, t->db_fd, e);
+    marker_render(node, run, text);
+    cf_err made = t->fs->ops->file_open(t->fs, t->db_fd, tmp, CF_FS_CREATE_NEW, &fd, e);
+    if (made == CF_ERR_EXISTS) { /* of a restore that was killed just here */
+        CF_TRY(t->fs->ops->unlink_at(t->fs, t->db_fd, tmp, e));
+        made = t->fs->ops->file_open(t->fs, t->db_fd, tmp, CF_FS_CREATE_NEW, &fd, e);
+    }
+    CF_TRY(made);
+    const cf_err err = marker_fill(t, fd, tmp, text, e);
+    if (err != CF_OK)
+        (void)t->fs->ops->unlink_at(t->fs, t->db_fd, tmp, NULL);
+    return err;
 }
 
 cf_err cf_target_make(cf_target *const t, const char *const node, const cf_run_id *const run, const cf_owner *const owner, cf_error *const e)
@@ -232,13 +249,14 @@ cf_err cf_target_open_parent(const cf_target *const t, const char *const path, c
     CF_TRY(t->fs->ops->dir_open(t->fs, role_fd, ".", &fd, e));
     for (const char *slash = strchr(rest, '/'); slash != NULL; rest = slash + 1, slash = strchr(rest, '/')) {
         char part[CF_NAME_SIZE];
+        cf_error why = {0};
         int sub_fd = -1;
 
         CF_ENSURE((size_t)(slash - rest) < sizeof(part), e, CF_ERR_DAMAGE, "path '%s' has a component longer than a file name", path);
         (void)snprintf(part, sizeof(part), "%.*s", (int)(slash - rest), rest);
-        const cf_err err = subdir_open(t->fs, fd, part, owner, &sub_fd, e);
-        if (err != CF_OK)
-            CF_FAIL(e, CF_ERR_TARGET, "'%s' of '%s' cannot be entered: a link or a file stands in the way, or permission is missing", part, path);
+        if (subdir_open(t->fs, fd, part, owner, &sub_fd, &why) != CF_OK)
+            CF_FAIL(e, CF_ERR_TARGET, "'%s' of '%s' cannot be entered: %s\nHINT: a link or a file stands in the way, or permission is missing", part,
+                    path, why.message);
         (void)close_fd(t->fs, &fd, NULL);
         fd = sub_fd;
     }

@@ -15,7 +15,9 @@ static cf_err addressing_parse(const char *text, s3_addressing *ret, cf_error *e
     static const struct {
         const char *name;
         s3_addressing value;
-    } table[] = {{"auto", S3_ADDRESSING_AUTO}, {"path", S3_ADDRESSING_PATH}, {"virtual", S3_ADDRESSING_VIRTUAL}};
+    } table[] = {{"auto", S3_ADDRESSING_AUTO},
+                 {"path", S3_ADDRESSING_PATH},
+                 {"virtual", S3_ADDRESSING_VIRTUAL}};
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (text == NULL || strcmp(text, table[i].name) == 0) {
@@ -31,30 +33,40 @@ static void trace_to_log(void *impl, const s3_trace *t)
     const cf_ctx *const ctx = impl;
     char text[512];
 
-    (void)snprintf(text, sizeof(text), "%s %s '%.200s' -> %d%s%s, %llu bytes sent, %llu received, %llu ms, attempt %u%s%s", t->method,
-                   t->operation, t->key, t->http_status, t->s3_code[0] != '\0' ? " " : "", t->s3_code, (unsigned long long)t->bytes_sent,
-                   (unsigned long long)t->bytes_received, (unsigned long long)t->duration_ms, t->attempt,
-                   t->request_id[0] != '\0' ? ", request " : "", t->request_id);
+    (void)snprintf(
+        text, sizeof(text),
+        "%s %s '%.200s' -> %d%s%s, %llu bytes sent, %llu received, %llu ms, attempt %u%s%s",
+        t->method, t->operation, t->key, t->http_status, t->s3_code[0] != '\0' ? " " : "",
+        t->s3_code, (unsigned long long)t->bytes_sent, (unsigned long long)t->bytes_received,
+        (unsigned long long)t->duration_ms, t->attempt,
+        t->request_id[0] != '\0' ? ", request " : "", t->request_id);
     ctx->log(ctx->impl, CF_LOG_DEBUG, text);
 }
 
-cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote, const cf_store_sizes *const sizes, cf_store **const ret,
-                     cf_error *const e)
+cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote,
+                     const cf_store_sizes *const sizes, cf_store **const ret, cf_error *const e)
 {
     CF_CLEANUP(cf_store_url_deinit) cf_store_url url = {0};
     s3_addressing addressing = S3_ADDRESSING_AUTO;
 
     CF_ENSURE(remote->url != NULL && remote->url[0] != '\0', e, CF_ERR_USAGE,
-              "no repository given\nHINT: --repo s3://bucket/prefix or --repo file:///path, or set CHUNKFERRY_REPO");
+              "no repository given\nHINT: --repo s3://bucket/prefix or --repo file:///path, or set "
+              "CHUNKFERRY_REPO");
     CF_TRY(cf_store_url_parse(remote->url, &url, e));
     CF_TRY(addressing_parse(remote->addressing, &addressing, e));
     if (!url.is_s3)
-        return cf_store_directory_new(cf_fs_real(), ctx->world, url.path, ret, e); /* ctx->fs is the node's side */
+        return cf_store_directory_new(cf_fs_real(), ctx->world, url.path, ret,
+                                      e); /* ctx->fs is the node's side */
 
     cf_stat st = {0};
-    if (remote->ca_bundle != NULL) /* else the first request says it in libcurl's words, as if the server were at fault */
-        CF_ENSURE(cf_fs_real()->ops->stat_at(cf_fs_real(), CF_FS_CWD, remote->ca_bundle, &st, /* e= */ NULL) == CF_OK, e, CF_ERR_USAGE,
-                  "the file of certificates '%.500s' is not there\nHINT: --ca-bundle FILE, or AWS_CA_BUNDLE", remote->ca_bundle);
+    if (remote->ca_bundle != NULL) /* else the first request says it in libcurl's words, as if the
+                                      server were at fault */
+        CF_ENSURE(cf_fs_real()->ops->stat_at(cf_fs_real(), CF_FS_CWD, remote->ca_bundle, &st,
+                                             /* e= */ NULL) == CF_OK,
+                  e, CF_ERR_USAGE,
+                  "the file of certificates '%.500s' is not there\nHINT: --ca-bundle FILE, or "
+                  "AWS_CA_BUNDLE",
+                  remote->ca_bundle);
     const s3_client_opts opts = {
         .bucket = url.bucket,
         .endpoint = remote->endpoint,

@@ -10,12 +10,14 @@
 #include "store/store.h"
 
 /* part_bytes, parts_in_flight, connections: of the S3 client; 0: its defaults.
- * Errors: CF_ERR_USAGE for a URL or flag that is wrong, CF_ERR_CREDENTIALS. Nothing is asked of the server yet. */
+ * Errors: CF_ERR_USAGE for a URL or flag that is wrong, CF_ERR_CREDENTIALS. Nothing is asked of the
+ * server yet. */
 typedef struct cf_store_sizes {
     uint64_t part_bytes;
     uint32_t parts_in_flight;
     uint32_t connections;
 } cf_store_sizes;
-CF_NODISCARD cf_err cf_store_open(const cf_ctx *ctx, const cf_remote *remote, const cf_store_sizes *sizes, cf_store **ret, cf_error *e);
+CF_NODISCARD cf_err cf_store_open(const cf_ctx *ctx, const cf_remote *remote,
+                                  const cf_store_sizes *sizes, cf_store **ret, cf_error *e);
 
 #endif

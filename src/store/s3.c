@@ -274,12 +274,27 @@ static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t
 
 /* ---- place, time, end ---- */
 
-/* HEAD first: most keys may use a bucket but not make one. */
+static cf_err first_entry(void *impl, const s3_list_entry *entry, bool *ret_stop, cf_error *e)
+{
+    (void)impl;
+    (void)entry;
+    (void)e;
+    *ret_stop = true;
+    return CF_OK;
+}
+
+/* HEAD first: most keys may use a bucket but not make one. Its 403 has no body: a LIST tells whether the key is wrong,
+ * or only the whole bucket forbidden and our prefix allowed. */
 static cf_err store_create(cf_store *store, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     const cf_err err = s3_bucket_head(s->client, e);
-    return err == CF_ERR_NO_BUCKET ? s3_bucket_create(s->client, e) : err;
+    if (err == CF_ERR_NO_BUCKET)
+        return s3_bucket_create(s->client, e);
+    if (err != CF_ERR_DENIED)
+        return err;
+    const s3_list_opts opts = {.prefix = s->prefix[0] == '\0' ? NULL : s->prefix};
+    return s3_list(s->client, &opts, first_entry, NULL, e);
 }
 
 static cf_err store_now_utc_ms(cf_store *store, int64_t *ret, cf_error *e)

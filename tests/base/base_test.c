@@ -77,7 +77,8 @@ static void test_buf(void **state)
     assert_string_equal(e.message, "8 and 3 more bytes do not fit a limit of 10");
     assert_int_equal(cf_buf_printf(&b, &e, "%s", "9ab"), CF_ERR_TOO_LARGE);
     assert_int_equal(b.len, 8);
-    assert_int_equal(cf_buf_printf(&b, &e, "%s", "9a"), CF_OK); /* exactly full; its NUL is not counted */
+    assert_int_equal(cf_buf_printf(&b, &e, "%s", "9a"),
+                     CF_OK); /* exactly full; its NUL is not counted */
     assert_int_equal(cf_buf_get_str(&b, &text, &e), CF_OK);
     assert_string_equal(text, "123456789a");
     assert_int_equal(cf_buf_append_char(&b, 'b', &e), CF_ERR_TOO_LARGE);
@@ -151,13 +152,14 @@ typedef struct hash_case {
 } hash_case;
 
 static const hash_case hash_cases[] = {
-    {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "d41d8cd98f00b204e9800998ecf8427e", ""},
-    {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "900150983cd24fb0d6963f7d28e17f72",
-     "YWJj"},
-    {"a", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb", "0cc175b9c0f1b6a831c399e269772661",
-     "YQ=="},
-    {"ab", "fb8e20fc2e4c3f248c60c39bd652f3c1347298bb977b8b4d5903b85055620603", "187ef4436122d1cc2f40dc2b92f0eba0",
-     "YWI="},
+    {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+     "d41d8cd98f00b204e9800998ecf8427e", ""},
+    {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+     "900150983cd24fb0d6963f7d28e17f72", "YWJj"},
+    {"a", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
+     "0cc175b9c0f1b6a831c399e269772661", "YQ=="},
+    {"ab", "fb8e20fc2e4c3f248c60c39bd652f3c1347298bb977b8b4d5903b85055620603",
+     "187ef4436122d1cc2f40dc2b92f0eba0", "YWI="},
 };
 
 static void test_hash(void **state)
@@ -201,7 +203,8 @@ static void test_hash_running(void **state)
     assert_int_equal(cf_sha256(cf_slice_str("abc"), whole, NULL), CF_OK);
     assert_memory_equal(whole, parts, sizeof(whole));
     /* RFC 4231, case 2 */
-    assert_int_equal(cf_hmac_sha256(cf_slice_str("Jefe"), cf_slice_str("what do ya want for nothing?"), whole, NULL),
+    assert_int_equal(cf_hmac_sha256(cf_slice_str("Jefe"),
+                                    cf_slice_str("what do ya want for nothing?"), whole, NULL),
                      CF_OK);
     cf_hex_render(cf_slice_of(whole, sizeof(whole)), hex);
     assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
@@ -254,7 +257,8 @@ static void test_redacted(void **state)
     static const char *const yes[] = {"authorization", "X-Amz-Security-Token", "x-amz-signature",
                                       "x-amz-server-side-encryption-customer-key",
                                       "x-amz-server-side-encryption-customer-key-md5"};
-    static const char *const no[] = {"", "host", "authorizations", "x-amz-server-side-encryption", "x-amz-date"};
+    static const char *const no[] = {"", "host", "authorizations", "x-amz-server-side-encryption",
+                                     "x-amz-date"};
     for (size_t i = 0; i < 5; i++) {
         assert_true(cf_redacted(cf_slice_str(yes[i])));
         assert_false(cf_redacted(cf_slice_str(no[i])));
@@ -321,10 +325,12 @@ static void test_world(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error),        cmocka_unit_test(test_error_long),   cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_buf_growth),   cmocka_unit_test(test_alloc),        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_hash_running), cmocka_unit_test(test_text_refused), cmocka_unit_test(test_secret),
-        cmocka_unit_test(test_redacted),     cmocka_unit_test(test_utf8),         cmocka_unit_test(test_world),
+        cmocka_unit_test(test_error),        cmocka_unit_test(test_error_long),
+        cmocka_unit_test(test_buf),          cmocka_unit_test(test_buf_growth),
+        cmocka_unit_test(test_alloc),        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_hash_running), cmocka_unit_test(test_text_refused),
+        cmocka_unit_test(test_secret),       cmocka_unit_test(test_redacted),
+        cmocka_unit_test(test_utf8),         cmocka_unit_test(test_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

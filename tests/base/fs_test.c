@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The real filesystem, in a directory of its own: each member, and each kind of refusal with its words.
+ * The real filesystem, in a directory of its own: each member, and each kind of refusal with its
+ * words.
  */
 #include "s3/base/fs.h"
 
@@ -48,7 +49,8 @@ static void box_deinit(box *b)
 static int create(const box *b, const char *name, const char *text)
 {
     int fd = -1;
-    assert_int_equal(b->fs->ops->file_open(b->fs, b->dir, name, CF_FS_CREATE_NEW, &fd, NULL), CF_OK);
+    assert_int_equal(b->fs->ops->file_open(b->fs, b->dir, name, CF_FS_CREATE_NEW, &fd, NULL),
+                     CF_OK);
     assert_int_equal(b->fs->ops->pwrite(b->fs, fd, cf_slice_str(text), 0, NULL), CF_OK);
     return fd;
 }
@@ -267,8 +269,9 @@ static void test_read_small(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file),       cmocka_unit_test(test_names),   cmocka_unit_test(test_many_names),
-        cmocka_unit_test(test_moves),      cmocka_unit_test(test_refused), cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_file),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_many_names), cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_lock),
         cmocka_unit_test(test_read_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,8 +182,9 @@ static void test_time_refused(void **state)
         "2026-11-21T14:31:0:Z",
     };
     static const char *const http[] = {
-        "Sun, 21 Nov 2026 14:31:00 GMT", "Sat, 21 nov 2026 14:31:00 GMT", "Sat, 21 Nov 2026 14:31:00 UTC",
-        "Sat, 1 Nov 2026 14:31:00 GMT",  "Sat, 21 --- 2026 14:31:00 GMT", "---, 21 Nov 2026 14:31:00 GMT",
+        "Sun, 21 Nov 2026 14:31:00 GMT", "Sat, 21 nov 2026 14:31:00 GMT",
+        "Sat, 21 Nov 2026 14:31:00 UTC", "Sat, 1 Nov 2026 14:31:00 GMT",
+        "Sat, 21 --- 2026 14:31:00 GMT", "---, 21 Nov 2026 14:31:00 GMT",
     };
     int64_t ms = 0;
     for (size_t i = 0; i < sizeof(iso) / sizeof(iso[0]); i++)
@@ -194,15 +195,18 @@ static void test_time_refused(void **state)
             fail_msg("'%s'", http[i]);
     assert_false(cf_time_parse_basic(cf_slice_str("20261121T143100"), &ms));
     assert_false(cf_time_parse_basic(cf_slice_str("20261121 143100Z"), &ms));
-    assert_true(cf_time_parse_iso(cf_slice_str("2026-11-21T14:31:00.123Z"), &ms) && ms == 1795271460123);
-    assert_true(cf_time_parse_iso(cf_slice_str("2026-11-21T14:31:00.1239999Z"), &ms) && ms == 1795271460123);
+    assert_true(cf_time_parse_iso(cf_slice_str("2026-11-21T14:31:00.123Z"), &ms) &&
+                ms == 1795271460123);
+    assert_true(cf_time_parse_iso(cf_slice_str("2026-11-21T14:31:00.1239999Z"), &ms) &&
+                ms == 1795271460123);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_u64),          cmocka_unit_test(test_size), cmocka_unit_test(test_i64),
-        cmocka_unit_test(test_size_render),  cmocka_unit_test(test_time), cmocka_unit_test(test_time_days),
+        cmocka_unit_test(test_u64),          cmocka_unit_test(test_size),
+        cmocka_unit_test(test_i64),          cmocka_unit_test(test_size_render),
+        cmocka_unit_test(test_time),         cmocka_unit_test(test_time_days),
         cmocka_unit_test(test_time_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t start = 0, version = 0;
     char name[CF_KDB_CHUNK_NAME_SIZE];
 
-    if (cf_kdb_chunk_header_parse(cf_slice_of(data, head), &h, NULL) == CF_OK && (h.start > h.end || h.chunk_size == 0))
+    if (cf_kdb_chunk_header_parse(cf_slice_of(data, head), &h, NULL) == CF_OK &&
+        (h.start > h.end || h.chunk_size == 0))
         __builtin_trap();
     if (cf_kdb_chunk_footer_parse(cf_slice_of(data + head, foot), &f, NULL) == CF_OK &&
         cf_kdb_chunk_is_complete(&h, &f, 4096) && !f.completed)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * indexmap: the input is what stands behind the MD5, which is made here, so that the parser is reached.
+ * indexmap: the input is what stands behind the MD5, which is made here, so that the parser is
+ * reached.
  */
 #include "profile/kurrentdb/indexmap.h"
 #include "s3/base/hash.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The parser of AWS's files in both forms, and every question about what came out. The first byte chooses the form.
+ * The parser of AWS's files in both forms, and every question about what came out. The first byte
+ * chooses the form.
  */
 #include <stdlib.h>
 
@@ -22,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < ini.row_total; i++) {
         const s3_ini_section *const section = &ini.sections[ini.rows[i].section];
         const char *const value = s3_ini_get(&ini, section->kind, section->name, ini.rows[i].key);
-        if (section->kind == S3_INI_SKIPPED || (value == NULL && s3_ini_visible(&ini, ini.rows[i].section)))
+        if (section->kind == S3_INI_SKIPPED ||
+            (value == NULL && s3_ini_visible(&ini, ini.rows[i].section)))
             abort();
         (void)s3_ini_block_get(ini.rows[i].value, "endpoint_url");
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Numbers, times, hex, base64, percent-encoding, UTF-8: what is parsed and rendered again must be equal.
+ * Numbers, times, hex, base64, percent-encoding, UTF-8: what is parsed and rendered again must be
+ * equal.
  */
 #include <stdlib.h>
 
@@ -60,7 +61,8 @@ static void fuzz_uri(cf_slice s)
     cf_buf_init(&path, 1 << 20);
     if (s3_uri_encode(s, /* keep_slash= */ true, &encoded, NULL) != CF_OK)
         return;
-    if (s3_uri_decode(cf_buf_slice(&encoded), /* plus_is_space= */ false, &decoded, NULL) != CF_OK ||
+    if (s3_uri_decode(cf_buf_slice(&encoded), /* plus_is_space= */ false, &decoded, NULL) !=
+            CF_OK ||
         !cf_slice_eq(s, cf_buf_slice(&decoded)))
         abort();
     (void)!s3_uri_render_path(s, S3_URI_PATH_GENERIC, &path, NULL);

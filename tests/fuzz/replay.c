@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gives every file of a folder to a fuzz target, once: the corpus is tested on machines without a fuzzer too.
+ * Gives every file of a folder to a fuzz target, once: the corpus is tested on machines without a
+ * fuzzer too.
  */
 #include <dirent.h>
 #include <stdint.h>

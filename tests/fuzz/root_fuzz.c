@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cf_buf_init(&text, 2 * CF_ROOT_LEN_MAX);
     if (cf_root_parse(input, &root, NULL) == CF_OK) {
         const cf_err err = cf_root_render(root, &text, NULL);
-        CF_CHECK(err == CF_OK || err == CF_ERR_TOO_LARGE); /* escapes can take more room than they came in */
+        CF_CHECK(err == CF_OK ||
+                 err == CF_ERR_TOO_LARGE); /* escapes can take more room than they came in */
     }
     cf_buf_clear(&text);
     if (cf_lease_body_parse(input, &body, NULL) == CF_OK) {

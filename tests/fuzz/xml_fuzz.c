@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every parser of an S3 answer: no crash, no leak, and keys that come out are what the header promises.
+ * Every parser of an S3 answer: no crash, no leak, and keys that come out are what the header
+ * promises.
  */
 #include <stdlib.h>
 
@@ -12,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void key_check(cf_slice key)
 {
-    if (key.len == 0 || key.len > S3_KEY_LEN_MAX || memchr(key.ptr, 0, key.len) != NULL || !cf_utf8_valid(key))
+    if (key.len == 0 || key.len > S3_KEY_LEN_MAX || memchr(key.ptr, 0, key.len) != NULL ||
+        !cf_utf8_valid(key))
         abort();
 }
 
@@ -42,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             key_check(deletions.failed[i].key);
     if (s3_xml_parse_initiate(body, id, &e) == CF_OK && id[0] == '\0')
         abort();
-    if (s3_xml_parse_complete(body, etag, &failed, &error, &e) == CF_OK && failed && error.code[0] == '\0')
+    if (s3_xml_parse_complete(body, etag, &failed, &error, &e) == CF_OK && failed &&
+        error.code[0] == '\0')
         abort();
     return 0;
 }

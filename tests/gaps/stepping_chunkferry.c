@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * chunkferry whose every look at the node is a numbered step, so that another process can act between any two of them.
- * The same program: only the filesystem seam is decorated.
+ * chunkferry whose every look at the node is a numbered step, so that another process can act
+ * between any two of them. The same program: only the filesystem seam is decorated.
  *
  *   CF_STEP_AT=N         before the Nth call (1..) ...
- *   CF_STEP_SOCKET=PATH  ... each line of CF_STEP_COMMANDS is sent there, and its answer is awaited ("ok ..." or "err ...")
- *   CF_STEP_COMMANDS     lines, parted by ';'
- *   CF_STEP_TRACE=FILE   one line a call: number, operation, name; and what was answered to commands
- *   CF_STEP_ERRNO=N      the Nth call fails with this cf_err number instead (CF_STEP_SOCKET is not needed then)
+ *   CF_STEP_SOCKET=PATH  ... each line of CF_STEP_COMMANDS is sent there, and its answer is awaited
+ * ("ok ..." or "err ...") CF_STEP_COMMANDS     lines, parted by ';' CF_STEP_TRACE=FILE   one line a
+ * call: number, operation, name; and what was answered to commands CF_STEP_ERRNO=N      the Nth
+ * call fails with this cf_err number instead (CF_STEP_SOCKET is not needed then)
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -70,7 +70,8 @@ static cf_err step(const char *const operation, const char *const name, cf_error
     if (self->trace != NULL)
         fprintf(self->trace, "%lu %s %s\n", self->calls, operation, name);
     if (self->calls == self->at && self->fail_with != CF_OK)
-        result = cf_error_set(e, self->fail_with, __FILE__, __LINE__, "%s '%s': injected failure", operation, name);
+        result = cf_error_set(e, self->fail_with, __FILE__, __LINE__, "%s '%s': injected failure",
+                              operation, name);
     if (self->calls == self->at && self->socket_path != NULL) {
         char *const copy = strdup(self->commands);
         char *rest = copy;
@@ -86,7 +87,7 @@ static cf_err step(const char *const operation, const char *const name, cf_error
 }
 
 #define STEP(operation, name) CF_TRY(step(operation, name, e))
-#define REAL (self->real)
+#define REAL                  (self->real)
 
 static cf_err dir_open(const cf_fs *fs, int dir_fd, const char *path, int *ret_fd, cf_error *e)
 {
@@ -94,7 +95,8 @@ static cf_err dir_open(const cf_fs *fs, int dir_fd, const char *path, int *ret_f
     STEP("dir_open", path);
     return REAL->ops->dir_open(REAL, dir_fd, path, ret_fd, e);
 }
-static cf_err file_open(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how, int *ret_fd, cf_error *e)
+static cf_err file_open(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how, int *ret_fd,
+                        cf_error *e)
 {
     (void)fs;
     STEP("file_open", name);
@@ -118,7 +120,8 @@ static cf_err list(const cf_fs *fs, int dir_fd, cf_names *ret, cf_error *e)
     STEP("list", "");
     return REAL->ops->list(REAL, dir_fd, ret, e);
 }
-static cf_err pread_(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset, size_t *ret_len, cf_error *e)
+static cf_err pread_(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset,
+                     size_t *ret_len, cf_error *e)
 {
     (void)fs;
     STEP("pread", "");

@@ -36,14 +36,16 @@ static void names(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint32_t start = 0, version = 0;
 
-        assert_int_equal(cf_kdb_chunk_name_parse(cf_slice_str(cases[i].name), &start, &version), cases[i].ok);
+        assert_int_equal(cf_kdb_chunk_name_parse(cf_slice_str(cases[i].name), &start, &version),
+                         cases[i].ok);
         assert_int_equal(start, cases[i].start);
         assert_int_equal(version, cases[i].version);
     }
 }
 
 /* 24.10: format 3, 1 MiB, chunks 0..7 merged and scavenged, version 4. */
-static const uint8_t merged[128] = {2, 3, 0, 0, 16, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0xa0, 0xa1, [34] = 4};
+static const uint8_t merged[128] = {2, 3, 0, 0, 16, 0, 0, 0,    0,    0,       7,
+                                    0, 0, 0, 1, 0,  0, 0, 0xa0, 0xa1, [34] = 4};
 /* 25: transformed, format 4, version 4, AES-GCM. */
 static const uint8_t encrypted[128] = {2, 4, 0, 0, 0, 16, 5, 0, 0, 0, 5, [34] = 4, [35] = 1};
 /* 23.10: version byte 0; byte 35 means nothing then. */
@@ -87,7 +89,8 @@ static void headers_refused(void **state)
         {"negative size", 5, 0x80, CF_ERR_PARSE, "chunk size 2148532224 is not in 1.."},
         {"size 0", 4, 0, CF_ERR_PARSE, "chunk size 0 is not in 1.."},
         {"turned round", 6, 8, CF_ERR_PARSE, "chunk range 8..7 is turned round"},
-        {"number too high", 13, 1, CF_ERR_PARSE, "chunk number 16777223 is over the limit of 399999"},
+        {"number too high", 13, 1, CF_ERR_PARSE,
+         "chunk number 16777223 is over the limit of 399999"},
     };
 
     (void)state;
@@ -148,8 +151,9 @@ static void completeness(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),   cmocka_unit_test(headers),      cmocka_unit_test(headers_refused),
-        cmocka_unit_test(footers), cmocka_unit_test(completeness),
+        cmocka_unit_test(names),           cmocka_unit_test(headers),
+        cmocka_unit_test(headers_refused), cmocka_unit_test(footers),
+        cmocka_unit_test(completeness),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

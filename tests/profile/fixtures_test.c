@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The real nodes under ../shared/fixtures: each is looked at, backed up, backed up again with nothing changed, and its
- * report made. 77 when they are not there.
+ * The real nodes under ../shared/fixtures: each is looked at, backed up, backed up again with
+ * nothing changed, and its report made. 77 when they are not there.
  */
 #include "node_builder.h"
 
@@ -22,30 +22,32 @@ typedef struct node_case {
 } node_case;
 
 static const node_case cases[] = {
-    {"eventstore-24.10.14/single-fresh-running", "single-fresh-running", NULL, "594aa707-32b9-4406-9fe2-74a85cdcc9ef",
-     9, 0, 0, 16, false},
-    {"eventstore-24.10.14/single-fresh-stopped", "single-fresh-stopped", NULL, "594aa707-32b9-4406-9fe2-74a85cdcc9ef",
-     9, 0, 0, 16, false},
+    {"eventstore-24.10.14/single-fresh-running", "single-fresh-running", NULL,
+     "594aa707-32b9-4406-9fe2-74a85cdcc9ef", 9, 0, 0, 16, false},
+    {"eventstore-24.10.14/single-fresh-stopped", "single-fresh-stopped", NULL,
+     "594aa707-32b9-4406-9fe2-74a85cdcc9ef", 9, 0, 0, 16, false},
     {"eventstore-24.10.14/single-scavenged-stopped", "single-scavenged-stopped", NULL,
      "594aa707-32b9-4406-9fe2-74a85cdcc9ef", 3, 1, 2, 16, true},
     {"eventstore-24.10.14/single-scavenging-running", "single-scavenging-running", NULL,
      "594aa707-32b9-4406-9fe2-74a85cdcc9ef", 10, 0, 1, 16, false},
-    {"eventstore-24.10.14/cluster-stopped-2411", "cluster-stopped-2411", NULL, "eed33122-19ea-4927-8937-5a53cf7cfc54",
-     14, 0, 1, 16, true},
-    {"eventstore-24.10.14/cluster-stopped-2412", "cluster-stopped-2412", NULL, "eed33122-19ea-4927-8937-5a53cf7cfc54",
-     14, 0, 2, 16, false},
-    {"eventstore-24.10.14/cluster-stopped-2413", "cluster-stopped-2413", NULL, "eed33122-19ea-4927-8937-5a53cf7cfc54",
-     14, 0, 1, 16, false},
-    {"eventstore-23.10.8/cluster-stopped-2411", "v23-cluster-stopped-2411", NULL, NULL, 3, 0, 0, 8, false},
-    {"eventstore-23.10.8/cluster-stopped-2412", "v23-cluster-stopped-2412", NULL, NULL, 3, 0, 0, 8, false},
+    {"eventstore-24.10.14/cluster-stopped-2411", "cluster-stopped-2411", NULL,
+     "eed33122-19ea-4927-8937-5a53cf7cfc54", 14, 0, 1, 16, true},
+    {"eventstore-24.10.14/cluster-stopped-2412", "cluster-stopped-2412", NULL,
+     "eed33122-19ea-4927-8937-5a53cf7cfc54", 14, 0, 2, 16, false},
+    {"eventstore-24.10.14/cluster-stopped-2413", "cluster-stopped-2413", NULL,
+     "eed33122-19ea-4927-8937-5a53cf7cfc54", 14, 0, 1, 16, false},
+    {"eventstore-23.10.8/cluster-stopped-2411", "v23-cluster-stopped-2411", NULL, NULL, 3, 0, 0, 8,
+     false},
+    {"eventstore-23.10.8/cluster-stopped-2412", "v23-cluster-stopped-2412", NULL, NULL, 3, 0, 0, 8,
+     false},
     {"eventstore-23.10.8/single-scavenged-stopped", "v23-single-scavenged-stopped", NULL,
      "a4ece55b-7d1e-472a-9a48-b4d7bad39441", 11, 3, 0, 8, true},
     {"eventstore-4.1.4/single-scavenged-merged", "", NULL, NULL, 2, 1, 0, 8, false},
     {"eventstore-4.1.4/cluster-node1-scavenged", "", NULL, NULL, 2, 1, 0, 8, false},
     {"eventstore-4.1.4/cluster-node2", "", NULL, NULL, 4, 0, 0, 8, false},
     {"eventstore-4.1.4/cluster-node3-scavenged", "", NULL, NULL, 2, 1, 0, 8, false},
-    {"eventstore-4.1.4/single-prepared-for-restore", "", "'db/truncate.chk' is 4458145, expected -1", NULL, 0, 0, 0, 0,
-     false},
+    {"eventstore-4.1.4/single-prepared-for-restore", "",
+     "'db/truncate.chk' is 4458145, expected -1", NULL, 0, 0, 0, 0, false},
 };
 
 static void unpack(const char *archive, char dir[NB_PATH])
@@ -84,18 +86,23 @@ static void facts_check(const node_case *c, const json_t *facts)
     assert_int_equal(fact(facts, "epoch", "number"), c->epoch_number);
     assert_int_equal(json_integer_value(json_object_get(facts, "chunk_size")), 1 << 20);
     if (c->epoch_id != NULL)
-        assert_string_equal(json_string_value(json_object_get(json_object_get(facts, "epoch"), "id")), c->epoch_id);
-    assert_int_equal(strcmp(json_string_value(json_object_get(facts, "scavenge_db")), "stored") == 0, c->scavenge_db);
+        assert_string_equal(
+            json_string_value(json_object_get(json_object_get(facts, "epoch"), "id")), c->epoch_id);
+    assert_int_equal(strcmp(json_string_value(json_object_get(facts, "scavenge_db")), "stored") ==
+                         0,
+                     c->scavenge_db);
 }
 
 /* A second backup of the same directory: only what may change is looked into. */
-static void again_check(const nb_snapshot *first, const nb_snapshot *second, uint64_t looked, unsigned files)
+static void again_check(const nb_snapshot *first, const nb_snapshot *second, uint64_t looked,
+                        unsigned files)
 {
     assert_int_equal(first->total, second->total);
     for (size_t i = 0; i < second->total; i++) {
         const nb_line *const l = &second->at[i];
 
-        if (strcmp(l->klass, "chunk") == 0 || strcmp(l->klass, "ptable") == 0 || strcmp(l->klass, "bloom") == 0)
+        if (strcmp(l->klass, "chunk") == 0 || strcmp(l->klass, "ptable") == 0 ||
+            strcmp(l->klass, "bloom") == 0)
             assert_int_equal(l->how, CF_ENTRY_REUSE);
     }
     assert_true(looked < (uint64_t)files * 256 + 16 * 1024);
@@ -122,7 +129,8 @@ static void one(const node_case *c)
             print_error("%s: %s\n", c->archive, e.message);
         assert_int_equal(err, CF_OK);
         facts_check(c, facts);
-        assert_int_equal(nb_backup_with(&opts, &first, facts, &second, &facts_again, &looked, &e), CF_OK);
+        assert_int_equal(nb_backup_with(&opts, &first, facts, &second, &facts_again, &looked, &e),
+                         CF_OK);
         again_check(&first, &second, looked, c->files);
         assert_true(json_equal(facts, facts_again));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * indexmap: the reference's text, and every line of it spoiled. The MD5 is made by the test, so that it is not the
- * reason for a refusal but where it is meant to be.
+ * indexmap: the reference's text, and every line of it spoiled. The MD5 is made by the test, so
+ * that it is not the reason for a refusal but where it is meant to be.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,7 +73,8 @@ static void refused(void **state)
         {"1\n1/1\n0,0\n", CF_ERR_PARSE, "line '0,0' is not level,position,file"},
         {"1\n1/1\n-1,0," A "\n", CF_ERR_PARSE, "level '-1'"},
         {"1\n1/1\n0,," A "\n", CF_ERR_PARSE, "position ''"},
-        {"1\n1/1\n0,0,../../etc/passwd\n", CF_ERR_PARSE, "table name '../../etc/passwd' is no GUID"},
+        {"1\n1/1\n0,0,../../etc/passwd\n", CF_ERR_PARSE,
+         "table name '../../etc/passwd' is no GUID"},
         {"1\n1/1\n0,0," A "\n1,0," A "\n", CF_ERR_PARSE, "table '" A "' is there twice"},
         {"1\n-1/-1\n0,0," A "\n", CF_ERR_PARSE, "1 tables without a commit checkpoint"},
     };
@@ -95,13 +96,16 @@ static void hash_refused(void **state)
     cf_error e = {0};
 
     (void)state;
-    assert_int_equal(cf_kdb_indexmap_parse(cf_slice_str("00000000000000000000000000000000\n1\n1/1\n"), &m, &e),
-                     CF_ERR_PARSE);
-    assert_non_null(strstr(e.message, "its MD5 is '00000000000000000000000000000000', its content gives '"));
+    assert_int_equal(
+        cf_kdb_indexmap_parse(cf_slice_str("00000000000000000000000000000000\n1\n1/1\n"), &m, &e),
+        CF_ERR_PARSE);
+    assert_non_null(
+        strstr(e.message, "its MD5 is '00000000000000000000000000000000', its content gives '"));
     assert_int_equal(cf_kdb_indexmap_parse(cf_slice_str("short"), &m, &e), CF_ERR_PARSE);
     assert_string_equal(e.message, "5 bytes are too few");
-    assert_int_equal(cf_kdb_indexmap_parse(cf_slice_str("xyz00000000000000000000000000000\n1\n"), &m, &e),
-                     CF_ERR_PARSE);
+    assert_int_equal(
+        cf_kdb_indexmap_parse(cf_slice_str("xyz00000000000000000000000000000\n1\n"), &m, &e),
+        CF_ERR_PARSE);
     assert_string_equal(e.message, "its first line is no MD5");
 }
 

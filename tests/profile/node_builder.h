@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tiny node directories of literal files, a filesystem that lets another process act between two calls, a world whose
- * sleeps cost nothing, and a driver that does what a backup does with a source. For tests of the profile.
+ * Tiny node directories of literal files, a filesystem that lets another process act between two
+ * calls, a world whose sleeps cost nothing, and a driver that does what a backup does with a
+ * source. For tests of the profile.
  *
- * The node: chunk size 8,192; chunks 0 and 1 completed, 2 ongoing; two tables; checkpoints at the end of the log.
+ * The node: chunk size 8,192; chunks 0 and 1 completed, 2 ongoing; two tables; checkpoints at the
+ * end of the log.
  */
 #ifndef TESTS_PROFILE_NODE_BUILDER_H
 #define TESTS_PROFILE_NODE_BUILDER_H
@@ -100,7 +102,8 @@ static inline void nb_checkpoint(const char *dir, const char *name, int64_t valu
     assert_int_equal(close(fd), 0);
 }
 
-static inline void nb_patch(const char *dir, const char *name, off_t at, const void *bytes, size_t len)
+static inline void nb_patch(const char *dir, const char *name, off_t at, const void *bytes,
+                            size_t len)
 {
     char path[NB_PATH];
 
@@ -114,13 +117,16 @@ static inline void nb_patch(const char *dir, const char *name, off_t at, const v
 
 /* ---- log ---- */
 
-/* A frame of `len` bytes for log position `position`; an epoch record when id is not NULL. Returns its length. */
-static inline size_t nb_record(uint8_t *p, uint64_t position, size_t len, const char *epoch_id, unsigned number)
+/* A frame of `len` bytes for log position `position`; an epoch record when id is not NULL. Returns
+ * its length. */
+static inline size_t nb_record(uint8_t *p, uint64_t position, size_t len, const char *epoch_id,
+                               unsigned number)
 {
     char json[200] = "";
 
     if (epoch_id != NULL) {
-        (void)snprintf(json, sizeof(json), "{\"epochPosition\":%llu,\"epochNumber\":%u,\"epochId\":\"%s\"}",
+        (void)snprintf(json, sizeof(json),
+                       "{\"epochPosition\":%llu,\"epochNumber\":%u,\"epochId\":\"%s\"}",
                        (unsigned long long)position, number, epoch_id);
         len = 8 + 32 + strlen(json);
     }
@@ -172,7 +178,8 @@ static inline uint32_t nb_chunk(const char *dir, nb_chunk_opts o)
     file[34] = o.header_version == 0 ? 4 : o.header_version;
     file[35] = o.transform;
     if (o.start == 0)
-        data += (uint32_t)nb_record(file + 128, 0, 0, o.epoch_id == NULL ? NB_EPOCH_ID : o.epoch_id, 0);
+        data +=
+            (uint32_t)nb_record(file + 128, 0, 0, o.epoch_id == NULL ? NB_EPOCH_ID : o.epoch_id, 0);
     for (unsigned i = 0; i < (o.records == 0 ? 4 : o.records); i++) {
         data += (uint32_t)nb_record(file + 128 + data, first + data, NB_RECORD_LEN, NULL, 0);
         file[128 + data - 5] = o.seed;
@@ -222,8 +229,8 @@ static inline void nb_indexmap(const char *dir, int64_t commit, const char *line
     uint8_t md5[16];
     char hex[33];
 
-    (void)snprintf(text + 32, sizeof(text) - 32, "\n2\n%lld/%lld\n2147483647\n%s", (long long)commit, (long long)commit,
-                   lines);
+    (void)snprintf(text + 32, sizeof(text) - 32, "\n2\n%lld/%lld\n2147483647\n%s",
+                   (long long)commit, (long long)commit, lines);
     assert_int_equal(cf_md5(cf_slice_str(text + 32), md5, NULL), CF_OK);
     cf_hex_render(cf_slice_of(md5, 16), hex);
     for (int i = 0; i < 32; i++)
@@ -249,7 +256,8 @@ static inline void nb_node_new(nb_node *n)
     nb_mkdir(n->index, "scavenging");
     (void)nb_chunk(n->db, (nb_chunk_opts){.start = 0});
     (void)nb_chunk(n->db, (nb_chunk_opts){.start = 1});
-    n->writer = 2 * NB_CHUNK_SIZE + (int64_t)nb_chunk(n->db, (nb_chunk_opts){.start = 2, .ongoing = true});
+    n->writer =
+        2 * NB_CHUNK_SIZE + (int64_t)nb_chunk(n->db, (nb_chunk_opts){.start = 2, .ongoing = true});
     nb_checkpoint(n->db, "writer.chk", n->writer);
     nb_checkpoint(n->db, "chaser.chk", n->writer);
     nb_checkpoint(n->db, "epoch.chk", 0);
@@ -280,8 +288,8 @@ static inline void nb_node_free(nb_node *n)
 
 /* ---- another process ---- */
 
-/* Called before each call of the filesystem and after each sleep: what ("open", "list", "stat", "read", "sleep") and
- * name. */
+/* Called before each call of the filesystem and after each sleep: what ("open", "list", "stat",
+ * "read", "sleep") and name. */
 typedef void (*nb_hook)(void *impl, const char *what, const char *name);
 typedef struct nb_world {
     nb_hook hook;
@@ -303,14 +311,15 @@ static inline void nb_act(const cf_fs *fs, const char *what, const char *name)
         nb_of(fs)->hook(nb_of(fs)->impl, what, name);
 }
 
-static inline cf_err nb_file_open(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how, int *ret_fd,
-                                  cf_error *e)
+static inline cf_err nb_file_open(const cf_fs *fs, int dir_fd, const char *name, cf_fs_open how,
+                                  int *ret_fd, cf_error *e)
 {
     nb_act(fs, "open", name);
     return cf_fs_real()->ops->file_open(cf_fs_real(), dir_fd, name, how, ret_fd, e);
 }
 
-static inline cf_err nb_stat_at(const cf_fs *fs, int dir_fd, const char *name, cf_stat *ret, cf_error *e)
+static inline cf_err nb_stat_at(const cf_fs *fs, int dir_fd, const char *name, cf_stat *ret,
+                                cf_error *e)
 {
     nb_act(fs, "stat", name);
     return cf_fs_real()->ops->stat_at(cf_fs_real(), dir_fd, name, ret, e);
@@ -322,8 +331,8 @@ static inline cf_err nb_list(const cf_fs *fs, int dir_fd, cf_names *ret, cf_erro
     return cf_fs_real()->ops->list(cf_fs_real(), dir_fd, ret, e);
 }
 
-static inline cf_err nb_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset, size_t *ret_len,
-                              cf_error *e)
+static inline cf_err nb_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_t offset,
+                              size_t *ret_len, cf_error *e)
 {
     nb_act(fs, "read", "");
     return cf_fs_real()->ops->pread(cf_fs_real(), fd, ret, len, offset, ret_len, e);
@@ -436,8 +445,10 @@ static inline void nb_read(const cf_entry *entry, nb_line *l, cf_read_outcome *o
         o->head[i] = bytes[i];
         o->tail[127 - i] = bytes[entry->read_bytes - 1 - i];
     }
-    memcpy(l->header, entry->cert_header.ptr != NULL ? entry->cert_header.ptr : l->header, entry->cert_header.len);
-    memcpy(l->footer, entry->cert_footer.ptr != NULL ? entry->cert_footer.ptr : l->footer, entry->cert_footer.len);
+    memcpy(l->header, entry->cert_header.ptr != NULL ? entry->cert_header.ptr : l->header,
+           entry->cert_header.len);
+    memcpy(l->footer, entry->cert_footer.ptr != NULL ? entry->cert_footer.ptr : l->footer,
+           entry->cert_footer.len);
     l->line.cert_header = cf_slice_of(l->header, entry->cert_header.len);
     l->line.cert_footer = cf_slice_of(l->footer, entry->cert_footer.len);
     if (entry->cert_from_read) {
@@ -449,15 +460,16 @@ static inline void nb_read(const cf_entry *entry, nb_line *l, cf_read_outcome *o
     free(bytes);
 }
 
-static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snapshot *prior, nb_snapshot *ret,
-                                   cf_error *e)
+static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snapshot *prior,
+                                   nb_snapshot *ret, cf_error *e)
 {
     nb_line *const l = &ret->at[ret->total];
     cf_read_outcome outcome = {0};
     const bool read = entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_PARTS;
 
     assert_true(ret->total < NB_LINES_MAX);
-    *l = (nb_line){.how = entry->how, .read_bytes = entry->read_bytes, .cut_before = entry->cut_before};
+    *l = (nb_line){
+        .how = entry->how, .read_bytes = entry->read_bytes, .cut_before = entry->cut_before};
     (void)snprintf(l->path, sizeof(l->path), "%s", entry->path);
     (void)snprintf(l->klass, sizeof(l->klass), "%s", entry->klass);
     l->line = (cf_file_line){.step = entry->step,
@@ -468,7 +480,8 @@ static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snaps
                              .mtime_ns = entry->mtime_ns,
                              .is_inline = entry->how == CF_ENTRY_INLINE};
     if (ret->total > 0)
-        assert_true(cf_file_line_cmp(l[-1].line.step, l[-1].line.path, l->line.step, l->line.path) < 0);
+        assert_true(cf_file_line_cmp(l[-1].line.step, l[-1].line.path, l->line.step, l->line.path) <
+                    0);
     if (entry->how == CF_ENTRY_INLINE) {
         memcpy(l->content, entry->content.ptr, entry->content.len);
         l->line.content = cf_slice_of(l->content, entry->content.len);
@@ -489,7 +502,8 @@ static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snaps
     return cf_profile_kurrentdb.read_done(s, entry, read ? &outcome : NULL, e);
 }
 
-static inline cf_err nb_entries(cf_source *s, const nb_snapshot *prior, nb_snapshot *ret, cf_error *e)
+static inline cf_err nb_entries(cf_source *s, const nb_snapshot *prior, nb_snapshot *ret,
+                                cf_error *e)
 {
     for (;;) {
         cf_entry *entry = NULL;
@@ -502,8 +516,9 @@ static inline cf_err nb_entries(cf_source *s, const nb_snapshot *prior, nb_snaps
 }
 
 /* One backup. prior, prior_facts may be NULL. Facts owned by the caller when ret_facts is given. */
-static inline cf_err nb_backup_with(const cf_source_opts *opts, const nb_snapshot *prior, const json_t *prior_facts,
-                                    nb_snapshot *ret, json_t **ret_facts, uint64_t *ret_looked, cf_error *e)
+static inline cf_err nb_backup_with(const cf_source_opts *opts, const nb_snapshot *prior,
+                                    const json_t *prior_facts, nb_snapshot *ret, json_t **ret_facts,
+                                    uint64_t *ret_looked, cf_error *e)
 {
     const cf_profile *const p = &cf_profile_kurrentdb;
     cf_cursor cursor = {.snapshot = prior};
@@ -513,7 +528,8 @@ static inline cf_err nb_backup_with(const cf_source_opts *opts, const nb_snapsho
     cf_err err = p->open(opts, &s, e);
 
     if (err == CF_OK)
-        err = p->plan(s, prior != NULL ? &cursor : NULL, prior_facts, "20261121T000000Z-00000001", e);
+        err =
+            p->plan(s, prior != NULL ? &cursor : NULL, prior_facts, "20261121T000000Z-00000001", e);
     if (err == CF_OK && !opts->inspect)
         err = nb_entries(s, prior, ret, e);
     if (err == CF_OK && !opts->inspect)

@@ -16,7 +16,8 @@ static cf_err log_read(void *impl, uint64_t position, void *ret, uint32_t len, c
 {
     const log_of *const l = impl;
 
-    CF_ENSURE(position >= l->first && position - l->first + len <= l->len, e, CF_ERR_PARSE, "outside");
+    CF_ENSURE(position >= l->first && position - l->first + len <= l->len, e, CF_ERR_PARSE,
+              "outside");
     memcpy(ret, l->bytes + (position - l->first), len);
     return CF_OK;
 }
@@ -70,7 +71,8 @@ static void epoch(void **state)
     assert_int_equal(cf_kdb_epoch_parse(cf_slice_of(bytes, len), &epoch, &e), CF_ERR_PARSE);
     assert_string_equal(e.message, "system record of kind 0");
     (void)nb_record(bytes, 0, 0, "no guid", 0);
-    assert_int_equal(cf_kdb_epoch_parse(cf_slice_of(bytes, sizeof(bytes)), &epoch, &e), CF_ERR_PARSE);
+    assert_int_equal(cf_kdb_epoch_parse(cf_slice_of(bytes, sizeof(bytes)), &epoch, &e),
+                     CF_ERR_PARSE);
     assert_string_equal(e.message, "the epoch record has no epochId");
 }
 
@@ -92,7 +94,8 @@ static void checkpoints(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(walk), cmocka_unit_test(epoch), cmocka_unit_test(checkpoints)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(walk), cmocka_unit_test(epoch),
+                                       cmocka_unit_test(checkpoints)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The way back: placement, modes, truncate.chk, the check of a restored directory, the closing words.
+ * The way back: placement, modes, truncate.chk, the check of a restored directory, the closing
+ * words.
  */
 #include "node_builder.h"
 
@@ -42,7 +43,8 @@ static void lines(void **state)
 
 static void truncate_is_chaser(void **state)
 {
-    json_t *const facts = json_pack("{s:{s:I}}", "checkpoints", "chaser", (json_int_t)0x0102030405060708);
+    json_t *const facts =
+        json_pack("{s:{s:I}}", "checkpoints", "chaser", (json_int_t)0x0102030405060708);
     const char *path = "";
     uint8_t content[16] = {0};
     size_t len = 0;
@@ -152,9 +154,10 @@ static void words(void **state)
                                         "Left out: the index",
                                         "master keys",
                                         "the archive"};
-    json_t *const facts = json_pack("{s:i, s:s, s:s, s:s, s:n, s:[s, s]}", "chunk_size", 8192, "secondary_indexes",
-                                    "left-out", "existence_filter", "absent", "scavenge_db", "left-out", "index",
-                                    "hazards", "encrypted", "archiving");
+    json_t *const facts =
+        json_pack("{s:i, s:s, s:s, s:s, s:n, s:[s, s]}", "chunk_size", 8192, "secondary_indexes",
+                  "left-out", "existence_filter", "absent", "scavenge_db", "left-out", "index",
+                  "hazards", "encrypted", "archiving");
     CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     const char *text = NULL;
 

@@ -25,13 +25,15 @@ static void hook(void *impl, const char *what, const char *name)
 {
     fixture *const f = impl;
 
-    if (f->act == NULL || strcmp(what, f->what) != 0 || strcmp(name, f->name) != 0 || ++f->seen != f->nth)
+    if (f->act == NULL || strcmp(what, f->what) != 0 || strcmp(name, f->name) != 0 ||
+        ++f->seen != f->nth)
         return;
     f->act(f);
 }
 
 /* Another process acts right before the nth call of that kind on that name. */
-static void before(fixture *f, const char *what, const char *name, unsigned nth, void (*act)(fixture *f))
+static void before(fixture *f, const char *what, const char *name, unsigned nth,
+                   void (*act)(fixture *f))
 {
     f->what = what;
     f->name = name;
@@ -54,8 +56,12 @@ static int setup(void **state)
 
     nb_node_new(&f->node);
     nb_world_init(&f->world, hook, f);
-    f->opts = (cf_source_opts){
-        .fs = &f->world.fs, .world = &f->world.world, .db = f->node.db, .warn = say, .detail = say, .impl = f};
+    f->opts = (cf_source_opts){.fs = &f->world.fs,
+                               .world = &f->world.world,
+                               .db = f->node.db,
+                               .warn = say,
+                               .detail = say,
+                               .impl = f};
     *state = f;
     return 0;
 }
@@ -137,8 +143,10 @@ TRAP(plain_backup_has_everything_in_order)
     for (size_t i = 0; i < f->first.total; i++)
         assert_string_equal(f->first.at[i].path, paths[i]);
     assert_true(nb_find(&f->first, "db/chunk-000000.000000")->cut_before);
-    assert_int_equal(nb_find(&f->first, "db/chunk-000002.000000")->read_bytes, 128 + f->node.writer % NB_CHUNK_SIZE);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(f->facts, "epoch"), "id")), NB_EPOCH_ID);
+    assert_int_equal(nb_find(&f->first, "db/chunk-000002.000000")->read_bytes,
+                     128 + f->node.writer % NB_CHUNK_SIZE);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(f->facts, "epoch"), "id")), NB_EPOCH_ID);
 }
 
 TRAP(second_backup_reuses_by_certificate)
@@ -183,7 +191,8 @@ TRAP(trap_02_half_written_table)
     FIXTURE;
     static const uint8_t zeros[512] = {0};
 
-    nb_write(f->node.index, "00000000-0000-0000-0000-0000000000ff", zeros, sizeof(zeros)); /* not named: no matter */
+    nb_write(f->node.index, "00000000-0000-0000-0000-0000000000ff", zeros,
+             sizeof(zeros)); /* not named: no matter */
     good(f);
     assert_null(nb_find(&f->first, "index/00000000-0000-0000-0000-0000000000ff"));
     nb_write(f->node.index, NB_TABLE_B, zeros, sizeof(zeros));
@@ -262,7 +271,8 @@ TRAP(trap_05_completed_and_shrunk_meanwhile)
 {
     FIXTURE;
 
-    /* "stat" of kurrent.ddb is the first call; the second list comes when all is pinned: complete it behind that. */
+    /* "stat" of kurrent.ddb is the first call; the second list comes when all is pinned: complete
+     * it behind that. */
     before(f, "stat", "proposal.chk", 1, complete_2_and_roll_over);
     good(f);
     assert_int_equal(how_of(&f->first, "db/chunk-000002.000000"), CF_ENTRY_WHOLE);
@@ -307,12 +317,14 @@ TRAP(trap_08_merged_chunks)
 {
     FIXTURE;
 
-    (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 0, .end = 1, .version = 2, .scavenged = true});
+    (void)nb_chunk(f->node.db,
+                   (nb_chunk_opts){.start = 0, .end = 1, .version = 2, .scavenged = true});
     nb_remove(f->node.db, "chunk-000000.000000");
     nb_remove(f->node.db, "chunk-000001.000000");
     good(f);
     assert_non_null(nb_find(&f->first, "db/chunk-000000.000002"));
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(f->facts, "chunks"), "merged")), 1);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(f->facts, "chunks"), "merged")), 1);
     nb_rename(f->node.db, "chunk-000000.000002", "chunk-000000.000000");
     refused(f, "'db/chunk-000000.000000' holds the merged chunks 0..1 under version 0");
 }
@@ -321,7 +333,8 @@ TRAP(trap_09_superseded_versions)
 {
     FIXTURE;
 
-    (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 0, .end = 1, .version = 2, .scavenged = true});
+    (void)nb_chunk(f->node.db,
+                   (nb_chunk_opts){.start = 0, .end = 1, .version = 2, .scavenged = true});
     (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 1, .version = 1, .scavenged = true});
     good(f);
     assert_null(nb_find(&f->first, "db/chunk-000000.000000"));
@@ -333,8 +346,8 @@ TRAP(trap_09_superseded_versions)
 TRAP(trap_10_foreign_files)
 {
     FIXTURE;
-    static const char *const names[] = {"x.tmp", "chunk-000001.000000.old", "chunk-000000.000001.archive.bkup",
-                                        "notes.txt"};
+    static const char *const names[] = {"x.tmp", "chunk-000001.000000.old",
+                                        "chunk-000000.000001.archive.bkup", "notes.txt"};
 
     for (size_t i = 0; i < 4; i++)
         nb_write(f->node.db, names[i], "x", 1);
@@ -446,7 +459,8 @@ TRAP(trap_14_scavenging_db_with_wal)
 
 static void scavenge_replaces_1(fixture *f)
 {
-    (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 1, .version = 1, .scavenged = true, .records = 2});
+    (void)nb_chunk(f->node.db,
+                   (nb_chunk_opts){.start = 1, .version = 1, .scavenged = true, .records = 2});
     nb_remove(f->node.db, "chunk-000001.000000");
 }
 
@@ -509,7 +523,8 @@ TRAP(trap_17_max_truncation)
     f->opts.max_truncation_bytes = 600;
     good(f);
     f->opts.max_truncation_bytes = 599;
-    refused(f, "'db/writer.chk' is 600 bytes ahead of 'db/chaser.chk', more than the 599 that a start may truncate");
+    refused(f, "'db/writer.chk' is 600 bytes ahead of 'db/chaser.chk', more than the 599 that a "
+               "start may truncate");
 }
 
 TRAP(trap_17_chaser_in_a_record)
@@ -518,10 +533,12 @@ TRAP(trap_17_chaser_in_a_record)
 
     nb_checkpoint(f->node.db, "chaser.chk", f->node.writer - 100);
     refused(f, "'db/chaser.chk' with 17084 is no end of a record");
-    nb_checkpoint(f->node.db, "chaser.chk", 2 * NB_CHUNK_SIZE - 10); /* behind the data of a completed chunk */
+    nb_checkpoint(f->node.db, "chaser.chk",
+                  2 * NB_CHUNK_SIZE - 10); /* behind the data of a completed chunk */
     nb_indexmap(f->node.index, 100, "0,0," NB_TABLE_A "\n");
     refused(f, "'db/chaser.chk' with 16374 is no end of a record");
-    nb_checkpoint(f->node.db, "chaser.chk", NB_CHUNK_SIZE + 800); /* the end of its data is an end */
+    nb_checkpoint(f->node.db, "chaser.chk",
+                  NB_CHUNK_SIZE + 800); /* the end of its data is an end */
     good(f);
     nb_checkpoint(f->node.db, "chaser.chk", f->node.writer - 200);
     nb_checkpoint(f->node.db, "writer.chk", f->node.writer - 100);
@@ -537,8 +554,8 @@ TRAP(trap_18_chaser_in_a_scavenged_chunk)
     good(f); /* chaser is in chunk 2 */
     nb_checkpoint(f->node.db, "chaser.chk", 2 * NB_CHUNK_SIZE - 300);
     nb_indexmap(f->node.index, 100, "0,0," NB_TABLE_A "\n");
-    refused(f,
-            "'db/chunk-000001.000001' (chunks 1..1) is scavenged, but 'db/chaser.chk' with 16084 is in or before it");
+    refused(f, "'db/chunk-000001.000001' (chunks 1..1) is scavenged, but 'db/chaser.chk' with "
+               "16084 is in or before it");
 }
 
 static void chaser_moves_on(fixture *f)
@@ -598,7 +615,8 @@ TRAP(trap_23_secondary_indexes)
     f->opts.without_secondary_indexes = true;
     good(f);
     assert_null(nb_find(&f->first, "db/kurrent.ddb"));
-    assert_string_equal(json_string_value(json_object_get(f->facts, "secondary_indexes")), "left-out");
+    assert_string_equal(json_string_value(json_object_get(f->facts, "secondary_indexes")),
+                        "left-out");
     f->opts.without_secondary_indexes = false;
     f->opts.stopped = true;
     good(f);
@@ -689,9 +707,11 @@ TRAP(other_cluster_is_refused)
     FIXTURE;
 
     good(f);
-    (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 0, .epoch_id = "99999999-2222-3333-4444-555555555555"});
+    (void)nb_chunk(f->node.db,
+                   (nb_chunk_opts){.start = 0, .epoch_id = "99999999-2222-3333-4444-555555555555"});
     assert_int_equal(backup(f, &f->second, &f->first), CF_ERR_SOURCE);
-    assert_non_null(strstr(f->e.message, "this node belongs to cluster 99999999-2222-3333-4444-555555555555"));
+    assert_non_null(
+        strstr(f->e.message, "this node belongs to cluster 99999999-2222-3333-4444-555555555555"));
     assert_non_null(strstr(f->e.message, "to cluster " NB_EPOCH_ID));
 }
 
@@ -707,7 +727,8 @@ TRAP(damaged_chunk_names_the_good_snapshot)
     nb_patch(f->node.db, "chunk-000001.000000", 500, "!", 1);
     f->opts.full = true;
     assert_int_equal(backup(f, &f->second, &f->first), CF_ERR_SOURCE);
-    assert_non_null(strstr(f->e.message, "snapshot 20261121T000000Z-00000001 still has a good copy"));
+    assert_non_null(
+        strstr(f->e.message, "snapshot 20261121T000000Z-00000001 still has a good copy"));
 }
 
 TRAP(writer_on_the_boundary)
@@ -737,8 +758,10 @@ TRAP(damaged_files_of_the_directory)
 
     nb_patch(f->node.index, "indexmap", 40, "7", 1);
     refused(f, "'index/indexmap' is damaged: its MD5 is '");
-    nb_indexmap(f->node.index, 100, "0,0," NB_TABLE_A "\n0,1,00000000-0000-0000-0000-0000000000dd\n");
-    refused(f, "'index/indexmap' names table '00000000-0000-0000-0000-0000000000dd', which is missing");
+    nb_indexmap(f->node.index, 100,
+                "0,0," NB_TABLE_A "\n0,1,00000000-0000-0000-0000-0000000000dd\n");
+    refused(
+        f, "'index/indexmap' names table '00000000-0000-0000-0000-0000000000dd', which is missing");
     nb_indexmap(f->node.index, 100, "0,0," NB_TABLE_A "\n");
     nb_write(f->node.db, "epoch.chk", "123456789", 9);
     assert_int_equal(backup(f, &f->first, NULL), CF_ERR_SOURCE);
@@ -750,14 +773,16 @@ TRAP(damaged_files_of_the_directory)
     nb_checkpoint(f->node.db, "epoch.chk", 0);
     nb_write(f->node.db, "chunk-000001.000000", "short", 5);
     assert_int_equal(backup(f, &f->first, NULL), CF_ERR_SOURCE);
-    assert_non_null(strstr(f->e.message, "'db/chunk-000001.000000' has 5 bytes, a chunk has at least 256"));
+    assert_non_null(
+        strstr(f->e.message, "'db/chunk-000001.000000' has 5 bytes, a chunk has at least 256"));
     (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 0, .name = "chunk-000001.000000"});
     refused(f, "'db/chunk-000001.000000' holds chunk 0 by its header, not 1");
     f->opts.db = "/nonexistent/db";
     refused(f, "the data directory '/nonexistent/db' does not exist");
     f->opts.db = f->node.db;
     nb_remove(f->node.db, "writer.chk");
-    refused(f, "is not the data directory of a KurrentDB or EventStoreDB node: it has no 'writer.chk'");
+    refused(
+        f, "is not the data directory of a KurrentDB or EventStoreDB node: it has no 'writer.chk'");
 }
 
 static void writer_back(fixture *f)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the tests of this folder share: a world whose clock the test sets, a repository in memory, and checks of errors.
+ * What the tests of this folder share: a world whose clock the test sets, a repository in memory,
+ * and checks of errors.
  */
 #ifndef TESTS_REPO_FIXTURE_H
 #define TESTS_REPO_FIXTURE_H
@@ -49,7 +50,8 @@ static inline void fake_random(void *impl, void *ret, size_t len)
 {
     uint8_t *const to = ret;
     for (size_t i = 0; i < len; i++) {
-        const unsigned long long n = atomic_fetch_add(&((fake_world *)impl)->random, 1) * 0x9e3779b97f4a7c15ULL;
+        const unsigned long long n =
+            atomic_fetch_add(&((fake_world *)impl)->random, 1) * 0x9e3779b97f4a7c15ULL;
         to[i] = (uint8_t)(n >> 56);
     }
 }
@@ -69,21 +71,22 @@ typedef struct fixture {
 } fixture;
 
 /* Fails the test with the message when not CF_OK. */
-#define assert_ok(call)                                                    \
-    do {                                                                   \
-        cf_error e = {0};                                                  \
-        const cf_err assert_ok_ = (call);                                  \
-        if (assert_ok_ != CF_OK)                                           \
-            fail_msg("%s: %s", cf_err_name(assert_ok_), e.message);        \
+#define assert_ok(call)                                                                            \
+    do {                                                                                           \
+        cf_error e = {0};                                                                          \
+        const cf_err assert_ok_ = (call);                                                          \
+        if (assert_ok_ != CF_OK)                                                                   \
+            fail_msg("%s: %s", cf_err_name(assert_ok_), e.message);                                \
     } while (0)
 
 /* Exact code, and a part of the message. */
-#define assert_refused(call, code, part)                                                                        \
-    do {                                                                                                        \
-        cf_error e = {0};                                                                                       \
-        const cf_err assert_refused_ = (call);                                                                  \
-        if (assert_refused_ != (code) || strstr(e.message, (part)) == NULL)                                     \
-            fail_msg("%s, expected %s with '%s': %s", cf_err_name(assert_refused_), cf_err_name(code), (part), e.message); \
+#define assert_refused(call, code, part)                                                           \
+    do {                                                                                           \
+        cf_error e = {0};                                                                          \
+        const cf_err assert_refused_ = (call);                                                     \
+        if (assert_refused_ != (code) || strstr(e.message, (part)) == NULL)                        \
+            fail_msg("%s, expected %s with '%s': %s", cf_err_name(assert_refused_),                \
+                     cf_err_name(code), (part), e.message);                                        \
     } while (0)
 
 static inline void fixture_init_empty(fixture *f)
@@ -118,7 +121,8 @@ static inline void put_object(fixture *f, const char *key, cf_slice body)
     assert_ok(f->store->ops->put(f->store, key, body, NULL, NULL, &e));
 }
 
-static inline cf_err count_entry(void *impl, const cf_store_entry *entry, bool *ret_stop, cf_error *e)
+static inline cf_err count_entry(void *impl, const cf_store_entry *entry, bool *ret_stop,
+                                 cf_error *e)
 {
     (void)entry;
     (void)ret_stop;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * format_example REPOSITORY PLAIN: writes a tiny repository of node kdb-1 into directory REPOSITORY, and the files that
- * a restore must give into directory PLAIN. tests/repo/format_by_hand_test.py restores it with the commands of
- * docs/FORMAT.md.
+ * format_example REPOSITORY PLAIN: writes a tiny repository of node kdb-1 into directory
+ * REPOSITORY, and the files that a restore must give into directory PLAIN.
+ * tests/repo/format_by_hand_test.py restores it with the commands of docs/FORMAT.md.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,8 @@
 #include "s3/base/hash.h"
 
 enum {
-    CHUNK_BYTES = 11 * 1024 * 1024 + 77, /* two packs, with a hole of 1 MiB between and one at the end */
+    CHUNK_BYTES =
+        11 * 1024 * 1024 + 77, /* two packs, with a hole of 1 MiB between and one at the end */
     FIRST_BYTES = 5 * 1024 * 1024,
     SECOND_AT = 6 * 1024 * 1024,
     SECOND_BYTES = 4 * 1024 * 1024 + 5,
@@ -53,8 +54,8 @@ static cf_err pack_begin(example *x, const char *hint)
 }
 
 /* Frames of at most CF_FRAME_BYTES; fills the extent, whose frame_bytes has room. */
-static cf_err pack_add(example *x, const uint8_t *from, size_t len, uint64_t file_offset, uint32_t *frames,
-                       cf_extent *ret, cf_error *e)
+static cf_err pack_add(example *x, const uint8_t *from, size_t len, uint64_t file_offset,
+                       uint32_t *frames, cf_extent *ret, cf_error *e)
 {
     *ret = (cf_extent){.pack = x->name,
                        .pack_offset = x->pack.len,
@@ -64,7 +65,8 @@ static cf_err pack_add(example *x, const uint8_t *from, size_t len, uint64_t fil
     for (size_t at = 0; at < len; at += CF_FRAME_BYTES) {
         const size_t part = len - at < CF_FRAME_BYTES ? len - at : CF_FRAME_BYTES;
         CF_TRY(cf_buf_reserve(&x->pack, FRAME_ROOM, e));
-        const size_t stored = ZSTD_compress(x->pack.data + x->pack.len, FRAME_ROOM, from + at, part, 3);
+        const size_t stored =
+            ZSTD_compress(x->pack.data + x->pack.len, FRAME_ROOM, from + at, part, 3);
         CF_ENSURE(!ZSTD_isError(stored), e, CF_ERR_FAILED, "compress");
         x->pack.len += stored;
         frames[ret->frame_total++] = (uint32_t)stored;
@@ -78,15 +80,17 @@ static cf_err pack_end(example *x, cf_error *e)
     char key[CF_KEY_LEN_MAX + 1];
     cf_stored stored = {0};
     cf_key_of_object(key, x->run.node, x->name);
-    CF_TRY(x->repo.store->ops->put(x->repo.store, key, cf_buf_slice(&x->pack), &(cf_put_opts){.create_only = true},
-                                   &stored, e));
-    const cf_pack_line line = {.pack = x->name, .stored_bytes = stored.size_bytes, .digest = stored.digest};
+    CF_TRY(x->repo.store->ops->put(x->repo.store, key, cf_buf_slice(&x->pack),
+                                   &(cf_put_opts){.create_only = true}, &stored, e));
+    const cf_pack_line line = {
+        .pack = x->name, .stored_bytes = stored.size_bytes, .digest = stored.digest};
     return cf_manifest_add_pack(x->m, &line, e);
 }
 
 /* A file line, and the file itself below PLAIN. */
-static cf_err add_file(example *x, uint16_t step, const char *path, cf_slice bytes, const char *klass,
-                       const cf_extent *extents, size_t extent_total, cf_error *e)
+static cf_err add_file(example *x, uint16_t step, const char *path, cf_slice bytes,
+                       const char *klass, const cf_extent *extents, size_t extent_total,
+                       cf_error *e)
 {
     char file[4096];
     cf_file_line l = {.step = step,
@@ -133,7 +137,8 @@ static cf_err add_files(example *x, uint8_t *chunk, uint8_t *parts, cf_error *e)
     CF_TRY(pack_begin(x, "chunk-000000.000000"));
     CF_TRY(pack_add(x, chunk + SECOND_AT, SECOND_BYTES, SECOND_AT, frames[1], &extents[1], e));
     CF_TRY(pack_end(x, e));
-    CF_TRY(add_file(x, 1, "db/chunk-000000.000000", cf_slice_of(chunk, CHUNK_BYTES), "chunk", extents, 2, e));
+    CF_TRY(add_file(x, 1, "db/chunk-000000.000000", cf_slice_of(chunk, CHUNK_BYTES), "chunk",
+                    extents, 2, e));
 
     CF_TRY(pack_begin(x, "small"));
     for (uint32_t i = 0; i < 2; i++) { /* the first part and the last */
@@ -144,9 +149,11 @@ static cf_err add_files(example *x, uint8_t *chunk, uint8_t *parts, cf_error *e)
         CF_TRY(cf_sha256(cf_slice_of(parts + at, len), extents[i].sha256, e));
     }
     CF_TRY(pack_end(x, e));
-    CF_TRY(add_file(x, 2, "db/chunk-000001.000000", cf_slice_of(parts, PARTS_BYTES), "ongoing-chunk", extents, 2, e));
+    CF_TRY(add_file(x, 2, "db/chunk-000001.000000", cf_slice_of(parts, PARTS_BYTES),
+                    "ongoing-chunk", extents, 2, e));
     CF_TRY(cf_manifest_cut(x->m, e));
-    return add_file(x, 3, "db/writer.chk", cf_slice_of("\x10\x27\0\0\0\0\0\0", 8), "checkpoint", NULL, 0, e);
+    return add_file(x, 3, "db/writer.chk", cf_slice_of("\x10\x27\0\0\0\0\0\0", 8), "checkpoint",
+                    NULL, 0, e);
 }
 
 static cf_err write_snapshot(example *x, cf_lease *lease, cf_error *e)
@@ -166,7 +173,8 @@ static cf_err write_snapshot(example *x, cf_lease *lease, cf_error *e)
     (void)snprintf(root->profile, sizeof(root->profile), "kurrentdb");
     (void)snprintf(root->version, sizeof(root->version), "%s", CF_VERSION);
     root->lease = cf_lease_number(lease);
-    root->totals = (cf_totals){.files_total = 3, .files_new = 3, .source_bytes = CHUNK_BYTES + PARTS_BYTES + 8};
+    root->totals = (cf_totals){
+        .files_total = 3, .files_new = 3, .source_bytes = CHUNK_BYTES + PARTS_BYTES + 8};
     CF_TRY(cf_manifest_finish(x->m, root, e));
     CF_TRY(cf_lease_check(lease, e));
     return cf_snapshot_commit(&x->repo, x->run.node, root, e);

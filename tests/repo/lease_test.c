@@ -40,7 +40,12 @@ static cf_lease_body foreign_body(void)
 {
     cf_lease_body b = {.ttl_s = CF_LEASE_TTL_S, .since_utc_ms = (int64_t)FIXTURE_UTC_S * 1000};
     cf_run_id_floor((int64_t)FIXTURE_UTC_S * 1000, &b.run);
-    b.owner = (cf_owner){.host = "elsewhere", .machine = "m", .boot = "b", .pid_ns = "p", .pid = 4711, .start_ticks = 9};
+    b.owner = (cf_owner){.host = "elsewhere",
+                         .machine = "m",
+                         .boot = "b",
+                         .pid_ns = "p",
+                         .pid = 4711,
+                         .start_ticks = 9};
     return b;
 }
 
@@ -73,8 +78,10 @@ static void test_life(void **state)
     cf_run_id_floor(0, &parent);
     cf_lease *l = NULL;
     watch w = {0};
-    cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
-    assert_ok(cf_lease_acquire(&f.repo, &(cf_lease_opts){.run = &run, .has_parent = true, .parent = parent}, &l, &e));
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
+    assert_ok(cf_lease_acquire(
+        &f.repo, &(cf_lease_opts){.run = &run, .has_parent = true, .parent = parent}, &l, &e));
     assert_int_equal(atomic_load(&w.lists), 1);
     assert_int_equal(atomic_load(&w.puts), 1);
     cf_store_memory_set_hooks(f.store, NULL);
@@ -89,7 +96,8 @@ static void test_life(void **state)
 
     cf_lease *other = NULL;
     assert_refused(acquire(&f, &run, &other, &e), CF_ERR_LOCKED, "holds lease 1");
-    assert_refused(acquire(&f, &run, &other, &e), CF_ERR_LOCKED, "runs out at 2026-11-21T15:01:00Z (in 1800 s)");
+    assert_refused(acquire(&f, &run, &other, &e), CF_ERR_LOCKED,
+                   "runs out at 2026-11-21T15:01:00Z (in 1800 s)");
     assert_null(other);
 
     assert_ok(cf_lease_release(l, &e));
@@ -158,7 +166,8 @@ static void test_wrong_local_clock(void **state)
     assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED, "process 4711 on 'elsewhere'");
     pass_s(&f, CF_LEASE_TTL_S + 1);
     assert_ok(acquire(&f, &run, &l, &e));
-    assert_true(read_body(&f, "nodes/n/leases/0000000002").since_utc_ms < far_ahead(&f.clock) - 1000);
+    assert_true(read_body(&f, "nodes/n/leases/0000000002").since_utc_ms <
+                far_ahead(&f.clock) - 1000);
     cf_lease_abandon(l);
     fixture_deinit(&f);
 }
@@ -181,7 +190,8 @@ static void test_dead_process(void **state)
     cf_lease_body b = foreign_body();
     assert_int_equal(read(pipe_fd[0], &b.owner, sizeof(b.owner)), sizeof(b.owner));
     cf_owner_self(&self);
-    if (self.machine[0] == '\0' || self.boot[0] == '\0') { /* the rules need both: give both sides the same */
+    if (self.machine[0] == '\0' ||
+        self.boot[0] == '\0') { /* the rules need both: give both sides the same */
         (void)snprintf(self.machine, sizeof(self.machine), "m");
         (void)snprintf(self.boot, sizeof(self.boot), "b");
         (void)snprintf(b.owner.machine, sizeof(b.owner.machine), "m");
@@ -233,7 +243,8 @@ static void test_dead_process_is_taken_over(void **state)
     cf_run run = make_run("n", FIXTURE_UTC_S, 1);
     cf_lease *l = NULL;
     put_body(&f, key_1, &b);
-    assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED, "holds lease 1"); /* ourselves: alive */
+    assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED,
+                   "holds lease 1"); /* ourselves: alive */
     b.owner.start_ticks++;
     put_body(&f, key_1, &b);
     assert_ok(acquire(&f, &run, &l, &e));
@@ -296,7 +307,8 @@ static void test_renewal(void **state)
     fixture f;
     watch w = {0};
     fixture_init(&f);
-    cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
     cf_run run = make_run("n", FIXTURE_UTC_S, 1);
     cf_lease *l = NULL;
     assert_ok(cf_lease_acquire(&f.repo, &(cf_lease_opts){.run = &run, .renew_ms = 5}, &l, &e));
@@ -325,7 +337,8 @@ static void test_lost(void **state)
     fixture f;
     watch w = {0};
     fixture_init(&f);
-    cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
     cf_run run = make_run("n", FIXTURE_UTC_S, 1);
     cf_lease *l = NULL;
     assert_ok(cf_lease_acquire(&f.repo, &(cf_lease_opts){.run = &run, .renew_ms = 5}, &l, &e));
@@ -376,8 +389,10 @@ static void test_release_stops_at_once(void **state)
     cf_lease *l = NULL;
     assert_ok(acquire(&f, &run, &l, &e)); /* renews every 300 s: the test ends sooner */
     watch w = {.fail = true};
-    cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
-    assert_refused(cf_lease_release(l, &e), CF_ERR_NETWORK, "release the lease (it runs out by itself)");
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
+    assert_refused(cf_lease_release(l, &e), CF_ERR_NETWORK,
+                   "release the lease (it runs out by itself)");
     cf_store_memory_set_hooks(f.store, NULL);
     fixture_deinit(&f);
 }
@@ -399,7 +414,8 @@ static cf_err thief_before(void *impl, cf_store_op op, const char *key, cf_error
     b.ended = true;
     cf_store_memory_set_hooks(t->f->store, NULL);
     put_body(t->f, key, &b);
-    cf_store_memory_set_hooks(t->f->store, &(cf_store_memory_hooks){.before = thief_before, .impl = t});
+    cf_store_memory_set_hooks(t->f->store,
+                              &(cf_store_memory_hooks){.before = thief_before, .impl = t});
     return CF_OK;
 }
 
@@ -411,12 +427,14 @@ static void test_faster_others(void **state)
     cf_lease *l = NULL;
     fixture_init(&f);
     thief t = {&f, 3};
-    cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = thief_before, .impl = &t});
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = thief_before, .impl = &t});
     assert_ok(acquire(&f, &run, &l, &e));
     assert_int_equal(cf_lease_number(l), 4);
     cf_lease_abandon(l);
     t.times = 1000;
-    assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED, "others took the lease of 'n' 8 times");
+    assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED,
+                   "others took the lease of 'n' 8 times");
     cf_store_memory_set_hooks(f.store, NULL);
     fixture_deinit(&f);
 }
@@ -458,11 +476,14 @@ static void test_numbers(void **state)
         char key[CF_KEY_LEN_MAX + 1];
         char listed[64] = "";
         b.ended = true;
-        (void)snprintf(key, sizeof(key), "nodes/n/leases/%s", cases[i].there == NULL ? "" : cases[i].there);
+        (void)snprintf(key, sizeof(key), "nodes/n/leases/%s",
+                       cases[i].there == NULL ? "" : cases[i].there);
         if (cases[i].there != NULL)
             put_body(&f, key, &b);
-        cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = list_before, .impl = listed});
-        const cf_err err = cf_lease_acquire(&f.repo, &(cf_lease_opts){.run = &run, .after = cases[i].after}, &l, &e);
+        cf_store_memory_set_hooks(f.store,
+                                  &(cf_store_memory_hooks){.before = list_before, .impl = listed});
+        const cf_err err = cf_lease_acquire(
+            &f.repo, &(cf_lease_opts){.run = &run, .after = cases[i].after}, &l, &e);
         assert_string_equal(listed, "nodes/n/leases/");
         if (cases[i].expected == 0) {
             assert_int_equal(err, CF_ERR_DAMAGE);
@@ -496,8 +517,10 @@ static void test_body_refused(void **state)
 {
     (void)state;
     static const char good[] =
-        "{\"format\":1,\"requires\":[],\"run\":\"20261121T143100Z-00000001\",\"state\":\"held\",\"uses\":[],\"since\":\"2026-11-21T14:31:00Z\","
-        "\"ttl_s\":1800,\"owner\":{\"host\":\"h\",\"machine\":\"\",\"boot\":\"\",\"pid_ns\":\"\",\"pid\":1,\"start_ticks\":2},\"new\":1}";
+        "{\"format\":1,\"requires\":[],\"run\":\"20261121T143100Z-00000001\",\"state\":\"held\","
+        "\"uses\":[],\"since\":\"2026-11-21T14:31:00Z\","
+        "\"ttl_s\":1800,\"owner\":{\"host\":\"h\",\"machine\":\"\",\"boot\":\"\",\"pid_ns\":\"\","
+        "\"pid\":1,\"start_ticks\":2},\"new\":1}";
     static const struct {
         const char *from, *to;
         cf_err code;
@@ -521,8 +544,10 @@ static void test_body_refused(void **state)
         char text[1024];
         const char *const at = strstr(good, cases[i].from);
         assert_non_null(at);
-        (void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, cases[i].to, at + strlen(cases[i].from));
-        assert_refused(cf_lease_body_parse(cf_slice_str(text), &b, &e), cases[i].code, cases[i].part);
+        (void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, cases[i].to,
+                       at + strlen(cases[i].from));
+        assert_refused(cf_lease_body_parse(cf_slice_str(text), &b, &e), cases[i].code,
+                       cases[i].part);
     }
 }
 
@@ -534,7 +559,8 @@ static void test_read_lease(void **state)
     cf_run_id snapshot = {""};
     cf_read_lease *l = NULL;
     cf_run_id_floor(0, &snapshot);
-    assert_refused(cf_read_lease_acquire(&f.repo, "N", &snapshot, &l, &e), CF_ERR_USAGE, "node's name");
+    assert_refused(cf_read_lease_acquire(&f.repo, "N", &snapshot, &l, &e), CF_ERR_USAGE,
+                   "node's name");
     assert_ok(cf_read_lease_acquire(&f.repo, "n", &snapshot, &l, &e));
     assert_int_equal(count_objects(&f, "nodes/n/reads/"), 1);
     assert_ok(cf_read_lease_release(l, &e));

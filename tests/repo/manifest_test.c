@@ -28,16 +28,27 @@ static void add_file(cf_manifest *m, uint32_t i, const char *pack)
     enum { FRAMES = 4 };
     char path[64];
     uint32_t frames[FRAMES] = {1000001 + i % 97, 1000002, 1000003, 1000004 + i % 89};
-    cf_extent x = {.pack = pack, .file_bytes = (uint64_t)FRAMES * CF_FRAME_BYTES, .frame_bytes = frames, .frame_total = FRAMES};
+    cf_extent x = {.pack = pack,
+                   .file_bytes = (uint64_t)FRAMES * CF_FRAME_BYTES,
+                   .frame_bytes = frames,
+                   .frame_total = FRAMES};
     uint8_t header[128];
     for (size_t b = 0; b < sizeof(header); b++)
         header[b] = (uint8_t)(i * 31 + b * 7);
     for (size_t b = 0; b < FRAMES; b++)
         x.stored_bytes += frames[b];
     chunk_name(path, sizeof(path), i);
-    cf_file_line line = {.step = 1, .path = cf_slice_str(path), .type = CF_LINE_FILE, .size_bytes = x.file_bytes, .mode = 0644,
-                         .klass = "chunk", .cert_header = cf_slice_of(header, sizeof(header)),
-                         .cert_footer = cf_slice_of(header, sizeof(header)), .has_sha256 = true, .extents = &x, .extent_total = 1};
+    cf_file_line line = {.step = 1,
+                         .path = cf_slice_str(path),
+                         .type = CF_LINE_FILE,
+                         .size_bytes = x.file_bytes,
+                         .mode = 0644,
+                         .klass = "chunk",
+                         .cert_header = cf_slice_of(header, sizeof(header)),
+                         .cert_footer = cf_slice_of(header, sizeof(header)),
+                         .has_sha256 = true,
+                         .extents = &x,
+                         .extent_total = 1};
     memcpy(line.sha256, sha, sizeof(line.sha256));
     assert_ok(cf_manifest_add_file(m, &line, &e));
 }
@@ -49,7 +60,8 @@ static void add_pack(cf_manifest *m, const char *pack)
     assert_ok(cf_manifest_add_pack(m, &line, &e));
 }
 
-/* What a run writes: files first..total-1 (from `changed` on, or one, anew in packs of this run; the others as `old` wrote them). */
+/* What a run writes: files first..total-1 (from `changed` on, or one, anew in packs of this run;
+ * the others as `old` wrote them). */
 typedef struct plan {
     uint32_t first, total;
     const cf_run_id *old; /* NULL: all is new */
@@ -64,7 +76,8 @@ static cf_root *write_run(fixture *f, cf_run *run, const cf_root *parent, const 
         root->has_parent = true;
         root->parent = parent->run;
     }
-    assert_ok(cf_manifest_new(&(cf_manifest_opts){.repo = &f->repo, .run = run, .parent = parent}, &m, &e));
+    assert_ok(cf_manifest_new(&(cf_manifest_opts){.repo = &f->repo, .run = run, .parent = parent},
+                              &m, &e));
     atomic_store(&run->seq, p->total); /* packs are numbered by file here, segments behind them */
     for (uint32_t i = p->first; i < p->total; i++) {
         char pack[CF_RUN_OBJECT_LEN_MAX];
@@ -124,16 +137,20 @@ static void test_two_runs(void **state)
     assert_int_equal(objects, a->segment_total);
 
     cf_run same = make_run("n", FIXTURE_UTC_S + 60, 2);
-    cf_root *const b = write_run(&f, &same, a, &(plan){.total = 20000, .old = &first.id, .changed = UINT32_MAX});
+    cf_root *const b =
+        write_run(&f, &same, a, &(plan){.total = 20000, .old = &first.id, .changed = UINT32_MAX});
     assert_int_equal(b->segment_total, a->segment_total);
     for (size_t i = 0; i < a->segment_total; i++)
         assert_string_equal(a->segments[i].key, b->segments[i].key);
     assert_int_equal(count_objects(&f, "nodes/n/runs/"), objects); /* nothing was written */
 
     cf_run third = make_run("n", FIXTURE_UTC_S + 120, 3);
-    cf_root *const c = write_run(&f, &third, b, &(plan){.first = 1, .total = 20001, .old = &first.id, .changed = 20000});
-    check_all(&f, c, 1, 20001); /* the pack of file 0 is dropped, one of ours is behind the parent's */
-    /* A file went at the front and one came at the end: the segments between are the parent's, thanks to cuts by path. */
+    cf_root *const c = write_run(
+        &f, &third, b, &(plan){.first = 1, .total = 20001, .old = &first.id, .changed = 20000});
+    check_all(&f, c, 1,
+              20001); /* the pack of file 0 is dropped, one of ours is behind the parent's */
+    /* A file went at the front and one came at the end: the segments between are the parent's,
+     * thanks to cuts by path. */
     size_t equal = 0;
     for (size_t i = 0; i < c->segment_total; i++)
         for (size_t j = 0; j < b->segment_total; j++)
@@ -165,10 +182,13 @@ static void test_many_lines(void **state)
     uint64_t stored = 0;
     for (size_t i = 0; i < a->segment_total; i++)
         stored += a->segments[i].stored_bytes;
-    print_message("100,000 files: %zu segments, %llu KiB stored (in this process: the store is memory), +%ld KiB\n", a->segment_total,
-                  (unsigned long long)stored / 1024, grown_kib);
+    print_message("100,000 files: %zu segments, %llu KiB stored (in this process: the store is "
+                  "memory), +%ld KiB\n",
+                  a->segment_total, (unsigned long long)stored / 1024, grown_kib);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    assert_true(grown_kib < (long)(stored / 1024) + 48 * 1024); /* beside the store: use of packs, spool, windows, cache */
+    assert_true(grown_kib <
+                (long)(stored / 1024) +
+                    48 * 1024); /* beside the store: use of packs, spool, windows, cache */
 #endif
     cf_root_free(a);
     fixture_deinit(&f);
@@ -222,7 +242,8 @@ static void test_undescribed(void **state)
     CF_CLEANUP(cf_manifest_freep) cf_manifest *m = NULL;
     assert_ok(cf_manifest_new(&(cf_manifest_opts){.repo = &f.repo, .run = &run}, &m, &e));
     add_file(m, 0, "20200101T000000Z-deadbeef/0000000007-pack-x.zst");
-    assert_refused(cf_manifest_finish(m, root, &e), CF_ERR_DAMAGE, "names pack '20200101T000000Z-deadbeef/0000000007', which neither");
+    assert_refused(cf_manifest_finish(m, root, &e), CF_ERR_DAMAGE,
+                   "names pack '20200101T000000Z-deadbeef/0000000007', which neither");
     assert_int_equal(root->segment_total, 0); /* untouched */
     cf_root_free(root);
     fixture_deinit(&f);
@@ -241,8 +262,10 @@ static cf_err read_all(fixture *f, const cf_root *root, cf_error *e)
     return CF_OK;
 }
 
-#define LINE(path) \
-    "{\"step\":1,\"path\":\"" path "\",\"type\":\"dir\",\"mode\":\"0755\",\"uid\":0,\"gid\":0,\"mtime\":\"2026-11-21T14:31:00.000000000Z\",\"class\":\"d\"}\n"
+#define LINE(path)                                                                                 \
+    "{\"step\":1,\"path\":\"" path                                                                 \
+    "\",\"type\":\"dir\",\"mode\":\"0755\",\"uid\":0,\"gid\":0,\"mtime\":\"2026-11-21T14:31:00."   \
+    "000000000Z\",\"class\":\"d\"}\n"
 
 static void put_segment(fixture *f, cf_root *root, const char *name, cf_slice text, uint64_t lines)
 {
@@ -276,7 +299,8 @@ static void test_lying_segments(void **state)
         {"more lines than said", LINE("a") LINE("b"), NULL, 1, "has more lines than the 1"},
         {"against the order", LINE("b") LINE("a"), NULL, 2, "line of 'a' comes after 'b'"},
         {"a line twice", LINE("a") LINE("a"), NULL, 2, "line of 'a' comes after 'a'"},
-        {"against the order across segments", LINE("a") LINE("c"), LINE("b"), 2, "line of 'b' comes after 'c'"},
+        {"against the order across segments", LINE("a") LINE("c"), LINE("b"), 2,
+         "line of 'b' comes after 'c'"},
         {"an empty line", LINE("a") "\n", NULL, 2, "line 2 is empty"},
         {"no newline at the end", LINE("a") "{}", NULL, 2, "the last line has no newline"},
         {"not JSON", "hello\n", NULL, 1, "malformed JSON"},
@@ -313,7 +337,8 @@ static void test_damaged_segments(void **state)
     cf_buf_init(&bad, CF_SEGMENT_STORED_MAX);
     cf_key_of_object(key, "n", s->key);
     assert_ok(cf_store_get_small(f.store, key, &good, &e));
-    for (size_t bit = 0; bit < good.len * 8; bit += 101) { /* each is found before anything is decompressed */
+    for (size_t bit = 0; bit < good.len * 8;
+         bit += 101) { /* each is found before anything is decompressed */
         cf_buf_clear(&bad);
         assert_ok(cf_buf_append(&bad, cf_buf_slice(&good), &e));
         bad.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -364,7 +389,8 @@ static void test_pack_use(void **state)
         assert_ok(cf_pack_use_add(u, name, i, &e));
         assert_ok(cf_pack_use_add(u, name, 1, &e));
     }
-    assert_refused(cf_pack_use_add(u, "20200101T000000Z-deadbeef/0000000007-pack", 1, &e), CF_ERR_TOO_LARGE, "more than 50000 packs");
+    assert_refused(cf_pack_use_add(u, "20200101T000000Z-deadbeef/0000000007-pack", 1, &e),
+                   CF_ERR_TOO_LARGE, "more than 50000 packs");
     assert_int_equal(cf_pack_use_describe(u, "20200101T000000Z-deadbeef/0000000007-pack"), 0);
     for (uint32_t i = 0; i < PACKS; i++) {
         const cf_run run = make_run("n", FIXTURE_UTC_S + i / 100, i / 50);
@@ -397,7 +423,8 @@ static void test_spool(void **state)
             cf_spool_rewind(s);
             for (uint32_t i = 0; i < totals[t]; i++) {
                 char expected[512];
-                (void)snprintf(expected, sizeof(expected), "%u %*s", (unsigned)i, (int)(i % 400), "x");
+                (void)snprintf(expected, sizeof(expected), "%u %*s", (unsigned)i, (int)(i % 400),
+                               "x");
                 assert_ok(cf_spool_next(s, &line, &e));
                 assert_true(cf_slice_eq(line, cf_slice_str(expected)));
             }
@@ -425,11 +452,13 @@ static void test_journal(void **state)
     assert_ok(cf_journal_tick(j, 1000, cf_slice_of(NULL, 0), &e)); /* nothing new: nothing put */
     assert_int_equal(count_objects(&f, "nodes/n/runs/"), 1);
     assert_ok(cf_journal_add_line(j, cf_slice_str("{\"b\":2}\n"), &e));
-    assert_ok(cf_journal_tick(j, 1000 + (uint64_t)CF_JOURNAL_EVERY_BYTES, cf_slice_of(NULL, 0), &e));
+    assert_ok(
+        cf_journal_tick(j, 1000 + (uint64_t)CF_JOURNAL_EVERY_BYTES, cf_slice_of(NULL, 0), &e));
     assert_int_equal(count_objects(&f, "nodes/n/runs/"), 2);
 
     static const char *const expected[] = {
-        "{\"a\":1}\n{\"uploads\":[{\"key\":\"k1\",\"id\":\"id1\"},{\"key\":\"k2\",\"id\":\"id2\"}]}\n",
+        "{\"a\":1}\n{\"uploads\":[{\"key\":\"k1\",\"id\":\"id1\"},{\"key\":\"k2\",\"id\":\"id2\"}]}"
+        "\n",
         "{\"b\":2}\n{\"uploads\":[]}\n",
     };
     for (uint32_t i = 0; i < ARRAY_LEN(expected); i++) {
@@ -471,11 +500,13 @@ static void no_change_run(fixture *f)
     assert_ok(cf_repo_open(f->store, &f->world, &repo, &e));
     assert_ok(cf_snapshot_list(&repo, "n", true, &ids, &e));
     assert_ok(cf_snapshot_load(&repo, "n", &ids.id[ids.total - 1], &parent, &e));
-    const cf_lease_opts opts = {.run = &run, .has_parent = true, .parent = parent->run, .after = parent->lease};
+    const cf_lease_opts opts = {
+        .run = &run, .has_parent = true, .parent = parent->run, .after = parent->lease};
     assert_ok(cf_lease_acquire(&repo, &opts, &lease, &e));
     assert_ok(cf_snapshot_list(&repo, "n", true, &again, &e));
     assert_ok(cf_cursor_new(&repo, "n", parent, CF_SEGMENT_FILES, &c, &e));
-    assert_ok(cf_manifest_new(&(cf_manifest_opts){.repo = &repo, .run = &run, .parent = parent}, &m, &e));
+    assert_ok(
+        cf_manifest_new(&(cf_manifest_opts){.repo = &repo, .run = &run, .parent = parent}, &m, &e));
     cf_root *const root = make_root(&run);
     assert_ok(cf_cursor_next_file(c, &line, &e));
     while (line != NULL) {
@@ -501,10 +532,12 @@ static void test_requests(void **state)
     assert_ok(cf_snapshot_commit(&f.repo, "n", a, &e));
     assert_ok(cf_lease_release(lease, &e));
     const size_t objects = count_objects(&f, "nodes/n/runs/");
-    cf_store_memory_set_hooks(f.store, &(cf_store_memory_hooks){.before = count_before, .impl = &requests});
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = count_before, .impl = &requests});
     no_change_run(&f);
     cf_store_memory_set_hooks(f.store, NULL);
-    print_message("a no-change run of 10,000 packs and files: %d requests (%zu segments)\n", requests, a->segment_total);
+    print_message("a no-change run of 10,000 packs and files: %d requests (%zu segments)\n",
+                  requests, a->segment_total);
     assert_true(requests <= 16);
     assert_int_equal(count_objects(&f, "nodes/n/runs/"), objects);
     cf_root_free(a);
@@ -514,10 +547,12 @@ static void test_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_lines),       cmocka_unit_test(test_two_runs),    cmocka_unit_test(test_find),
-        cmocka_unit_test(test_undescribed),      cmocka_unit_test(test_lying_segments),
-        cmocka_unit_test(test_damaged_segments), cmocka_unit_test(test_bombs),       cmocka_unit_test(test_pack_use),
-        cmocka_unit_test(test_spool),            cmocka_unit_test(test_journal),     cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_many_lines),     cmocka_unit_test(test_two_runs),
+        cmocka_unit_test(test_find),           cmocka_unit_test(test_undescribed),
+        cmocka_unit_test(test_lying_segments), cmocka_unit_test(test_damaged_segments),
+        cmocka_unit_test(test_bombs),          cmocka_unit_test(test_pack_use),
+        cmocka_unit_test(test_spool),          cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,13 +5,18 @@
 #include "repo/root.h"
 
 static const char good[] =
-    "{\"format\":1,\"requires\":[],\"run\":\"20261121T143100Z-00000001\",\"time\":\"2026-11-21T14:31:00.250Z\",\"profile\":\"kurrentdb\","
-    "\"program\":\"0.1.0\",\"parent\":{\"run\":\"20261120T143100Z-00000001\",\"sha256\":\"3031323334353637383961626364656630313233343536373839616263646566\"},"
-    "\"lease\":7,\"totals\":{\"files\":1,\"files_new\":2,\"files_reused\":3,\"source_bytes\":4,\"read_bytes\":5,\"uploaded_bytes\":6,\"packs\":7,\"stored_bytes\":8,\"sparse_packs\":9},"
+    "{\"format\":1,\"requires\":[],\"run\":\"20261121T143100Z-00000001\",\"time\":\"2026-11-21T14:"
+    "31:00.250Z\",\"profile\":\"kurrentdb\","
+    "\"program\":\"0.1.0\",\"parent\":{\"run\":\"20261120T143100Z-00000001\",\"sha256\":"
+    "\"3031323334353637383961626364656630313233343536373839616263646566\"},"
+    "\"lease\":7,\"totals\":{\"files\":1,\"files_new\":2,\"files_reused\":3,\"source_bytes\":4,"
+    "\"read_bytes\":5,\"uploaded_bytes\":6,\"packs\":7,\"stored_bytes\":8,\"sparse_packs\":9},"
     "\"node\":{\"epoch\":\"e\"},\"later\":{\"x\":1},"
-    "\"segments\":[{\"kind\":\"packs\",\"key\":\"20261121T143100Z-00000001/0000000020-packs.jsonl.zst\",\"bytes\":100,\"lines\":3,"
+    "\"segments\":[{\"kind\":\"packs\",\"key\":\"20261121T143100Z-00000001/"
+    "0000000020-packs.jsonl.zst\",\"bytes\":100,\"lines\":3,"
     "\"sha256\":\"3031323334353637383961626364656630313233343536373839616263646566\"},"
-    "{\"kind\":\"files\",\"key\":\"20261121T143100Z-00000001/0000000021-files.jsonl.zst\",\"bytes\":100,\"lines\":3,"
+    "{\"kind\":\"files\",\"key\":\"20261121T143100Z-00000001/"
+    "0000000021-files.jsonl.zst\",\"bytes\":100,\"lines\":3,"
     "\"sha256\":\"3031323334353637383961626364656630313233343536373839616263646566\"}]}";
 
 static void test_good(void **state)
@@ -52,33 +57,46 @@ static void test_refused(void **state)
         const char *part;
     } cases[] = {
         {"no parent is fine", "\"parent\"", "\"nobody\"", CF_OK, ""},
-        {"format 2", "\"format\":1", "\"format\":2", CF_ERR_FORMAT, "the root has format 2, this program knows up to 1"},
-        {"a root from the future", "\"requires\":[]", "\"requires\":[\"delta-packs\"]", CF_ERR_FORMAT,
-         "the root requires 'delta-packs', which this program does not know"},
-        {"requires something odd", "\"requires\":[]", "\"requires\":[1]", CF_ERR_DAMAGE, "not a name"},
-        {"a segment of a new kind", "\"kind\":\"packs\"", "\"kind\":\"deltas\"", CF_ERR_FORMAT, "segment of kind 'deltas'"},
-        {"format is text", "\"format\":1", "\"format\":\"1\"", CF_ERR_DAMAGE, "'format' is not an integer"},
+        {"format 2", "\"format\":1", "\"format\":2", CF_ERR_FORMAT,
+         "the root has format 2, this program knows up to 1"},
+        {"a root from the future", "\"requires\":[]", "\"requires\":[\"delta-packs\"]",
+         CF_ERR_FORMAT, "the root requires 'delta-packs', which this program does not know"},
+        {"requires something odd", "\"requires\":[]", "\"requires\":[1]", CF_ERR_DAMAGE,
+         "not a name"},
+        {"a segment of a new kind", "\"kind\":\"packs\"", "\"kind\":\"deltas\"", CF_ERR_FORMAT,
+         "segment of kind 'deltas'"},
+        {"format is text", "\"format\":1", "\"format\":\"1\"", CF_ERR_DAMAGE,
+         "'format' is not an integer"},
         {"no run", "\"run\"", "\"ran\"", CF_ERR_DAMAGE, "'run' is missing"},
-        {"a run that is none", "143100Z-00000001\",\"time\"", "143100Z-0000000g\",\"time\"", CF_ERR_DAMAGE, "not a run's id"},
-        {"a time that is none", "14:31:00.250Z", "25:31:00.250Z", CF_ERR_DAMAGE, "'time' is '2026-11-21T25:31:00.250Z'"},
-        {"a profile too long", "kurrentdb", "kurrentdbkurrentdbkurrentdbkurre", CF_ERR_DAMAGE, "'profile' has 32 bytes"},
+        {"a run that is none", "143100Z-00000001\",\"time\"", "143100Z-0000000g\",\"time\"",
+         CF_ERR_DAMAGE, "not a run's id"},
+        {"a time that is none", "14:31:00.250Z", "25:31:00.250Z", CF_ERR_DAMAGE,
+         "'time' is '2026-11-21T25:31:00.250Z'"},
+        {"a profile too long", "kurrentdb", "kurrentdbkurrentdbkurrentdbkurre", CF_ERR_DAMAGE,
+         "'profile' has 32 bytes"},
         {"a negative lease", "\"lease\":7", "\"lease\":-7", CF_ERR_DAMAGE, "'lease' is -7"},
-        {"a huge total", "\"packs\":7", "\"packs\":9007199254740992", CF_ERR_DAMAGE, "'packs' is 9007199254740992"},
+        {"a huge total", "\"packs\":7", "\"packs\":9007199254740992", CF_ERR_DAMAGE,
+         "'packs' is 9007199254740992"},
         {"a total missing", "\"packs\":7", "\"pucks\":7", CF_ERR_DAMAGE, "'packs' is missing"},
         {"no node", "\"node\"", "\"nude\"", CF_ERR_DAMAGE, "'node' is missing"},
-        {"a parent without digest", "\"sha256\"", "\"sha255\"", CF_ERR_DAMAGE, "'parent': 'sha256' is missing"},
-        {"a segment elsewhere", "20261121T143100Z-00000001/0000000020", "../../../../../../../../x/0000000020", CF_ERR_DAMAGE,
-         "segment 1: segment '../"},
-        {"an empty segment", "\"bytes\":100", "\"bytes\":0", CF_ERR_DAMAGE, "segment 1: 'bytes' is 0"},
-        {"a segment too large", "\"bytes\":100", "\"bytes\":33554433", CF_ERR_DAMAGE, "'bytes' is 33554433"},
+        {"a parent without digest", "\"sha256\"", "\"sha255\"", CF_ERR_DAMAGE,
+         "'parent': 'sha256' is missing"},
+        {"a segment elsewhere", "20261121T143100Z-00000001/0000000020",
+         "../../../../../../../../x/0000000020", CF_ERR_DAMAGE, "segment 1: segment '../"},
+        {"an empty segment", "\"bytes\":100", "\"bytes\":0", CF_ERR_DAMAGE,
+         "segment 1: 'bytes' is 0"},
+        {"a segment too large", "\"bytes\":100", "\"bytes\":33554433", CF_ERR_DAMAGE,
+         "'bytes' is 33554433"},
         {"too many lines", "\"lines\":3", "\"lines\":16385", CF_ERR_DAMAGE, "'lines' is 16385"},
         {"only files", "\"kind\":\"packs\"", "\"kind\":\"files\"", CF_OK, ""},
         {"only packs", "\"kind\":\"files\"", "\"kind\":\"packs\"", CF_OK, ""},
         {"packs behind files", "\"segments\":[",
-         "\"segments\":[{\"kind\":\"files\",\"key\":\"20261121T143100Z-00000001/0000000019-files\",\"bytes\":1,\"lines\":1,\"sha256\":"
+         "\"segments\":[{\"kind\":\"files\",\"key\":\"20261121T143100Z-00000001/"
+         "0000000019-files\",\"bytes\":1,\"lines\":1,\"sha256\":"
          "\"3031323334353637383961626364656630313233343536373839616263646566\"},",
          CF_ERR_DAMAGE, "segment 2: packs come before files"},
-        {"a key twice", "\"lease\":7", "\"lease\":7,\"lease\":7", CF_ERR_DAMAGE, "duplicate object key"},
+        {"a key twice", "\"lease\":7", "\"lease\":7,\"lease\":7", CF_ERR_DAMAGE,
+         "duplicate object key"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char text[4096];
@@ -86,7 +104,8 @@ static void test_refused(void **state)
         cf_error e = {0};
         const char *const at = strstr(good, cases[i].from);
         assert_non_null(at);
-        (void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, cases[i].to, at + strlen(cases[i].from));
+        (void)snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, cases[i].to,
+                       at + strlen(cases[i].from));
         const cf_err err = cf_root_parse(cf_slice_str(text), &r, &e);
         if (err != cases[i].code || strstr(e.message, cases[i].part) == NULL)
             fail_msg("%s: %s: %s", cases[i].title, cf_err_name(err), e.message);
@@ -94,7 +113,8 @@ static void test_refused(void **state)
     }
     for (size_t len = 0; len < sizeof(good) - 1; len++) { /* truncated anywhere */
         cf_root *r = NULL;
-        assert_refused(cf_root_parse(cf_slice_of(good, len), &r, &e), CF_ERR_DAMAGE, "malformed JSON");
+        assert_refused(cf_root_parse(cf_slice_of(good, len), &r, &e), CF_ERR_DAMAGE,
+                       "malformed JSON");
     }
 }
 
@@ -105,7 +125,10 @@ static void test_limits(void **state)
     cf_root *const r = make_root(&run);
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     char key[] = "20261121T143100Z-00000001/0000000021-files.jsonl.zst";
-    const cf_segment s = {.kind = CF_SEGMENT_FILES, .key = key, .stored_bytes = CF_SEGMENT_STORED_MAX, .lines_total = CF_SEGMENT_LINES_MAX};
+    const cf_segment s = {.kind = CF_SEGMENT_FILES,
+                          .key = key,
+                          .stored_bytes = CF_SEGMENT_STORED_MAX,
+                          .lines_total = CF_SEGMENT_LINES_MAX};
     cf_buf_init(&text, 2 * CF_ROOT_LEN_MAX);
     for (int i = 0; i < CF_SEGMENT_TOTAL_MAX; i++)
         assert_ok(cf_root_add_segment(r, &s, &e));
@@ -130,14 +153,16 @@ static void test_render_refuses(void **state)
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     cf_buf_init(&text, CF_ROOT_LEN_MAX);
     r->profile[0] = '\0';
-    assert_refused(cf_root_render(r, &text, &e), CF_ERR_DAMAGE, "would be refused when it is read: 'profile' has 0 bytes");
+    assert_refused(cf_root_render(r, &text, &e), CF_ERR_DAMAGE,
+                   "would be refused when it is read: 'profile' has 0 bytes");
     assert_int_equal(text.len, 0);
     cf_root_free(r);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_refused), cmocka_unit_test(test_limits),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_limits),
                                        cmocka_unit_test(test_render_refuses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

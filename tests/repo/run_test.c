@@ -40,10 +40,14 @@ static void test_make_id(void **state)
         const char *newest, *expected;
     } cases[] = {
         {"no newest", FIXTURE_UTC_S, "", "20261121T143100Z-00c0ffee"},
-        {"an older newest", FIXTURE_UTC_S, "20261121T143059Z-ffffffff", "20261121T143100Z-00c0ffee"},
-        {"a newest of the same second", FIXTURE_UTC_S, "20261121T143100Z-00000000", "20261121T143101Z-00c0ffee"},
-        {"a newest from a wrong clock", FIXTURE_UTC_S, "20991231T235959Z-00000000", "21000101T000000Z-00c0ffee"},
-        {"a newest at the end of time", FIXTURE_UTC_S, "99991231T235959Z-00000000", "99991231T235959Z-00c0ffee"},
+        {"an older newest", FIXTURE_UTC_S, "20261121T143059Z-ffffffff",
+         "20261121T143100Z-00c0ffee"},
+        {"a newest of the same second", FIXTURE_UTC_S, "20261121T143100Z-00000000",
+         "20261121T143101Z-00c0ffee"},
+        {"a newest from a wrong clock", FIXTURE_UTC_S, "20991231T235959Z-00000000",
+         "21000101T000000Z-00c0ffee"},
+        {"a newest at the end of time", FIXTURE_UTC_S, "99991231T235959Z-00000000",
+         "99991231T235959Z-00c0ffee"},
         {"a store before 1970", -5, "", "19700101T000000Z-00c0ffee"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -89,12 +93,16 @@ static void test_keys(void **state)
     assert_string_equal(key, "nodes/kdb-1/leases/0000000012");
     assert_int_equal(cf_run_next_seq(&run), 1);
     cf_key_run_object(key, &run, cf_run_next_seq(&run), "pack", "chunk-000017.000002", ".zst");
-    assert_string_equal(key, "nodes/kdb-1/runs/20261121T143100Z-00000001/0000000002-pack-chunk-000017.000002.zst");
-    assert_string_equal(cf_key_object_name(key), "20261121T143100Z-00000001/0000000002-pack-chunk-000017.000002.zst");
+    assert_string_equal(
+        key, "nodes/kdb-1/runs/20261121T143100Z-00000001/0000000002-pack-chunk-000017.000002.zst");
+    assert_string_equal(cf_key_object_name(key),
+                        "20261121T143100Z-00000001/0000000002-pack-chunk-000017.000002.zst");
     cf_key_run_object(key, &run, 3, "pack", "a b/../\xc3\xa4", "zst");
-    assert_string_equal(cf_key_object_name(key), "20261121T143100Z-00000001/0000000003-pack-a_b_..___.zst");
+    assert_string_equal(cf_key_object_name(key),
+                        "20261121T143100Z-00000001/0000000003-pack-a_b_..___.zst");
     cf_key_run_object(key, &run, 4, "files", "", ".jsonl.zst");
-    assert_string_equal(cf_key_object_name(key), "20261121T143100Z-00000001/0000000004-files.jsonl.zst");
+    assert_string_equal(cf_key_object_name(key),
+                        "20261121T143100Z-00000001/0000000004-files.jsonl.zst");
     char hint[200];
     memset(hint, 'x', sizeof(hint) - 1);
     hint[sizeof(hint) - 1] = '\0';
@@ -130,21 +138,24 @@ static void test_object_names(void **state)
         uint32_t seq = 0;
         cf_slice kind = {NULL, 0};
         const bool good = cf_object_name_parse(cf_slice_str(cases[i].name), &run, &seq, &kind);
-        if (good != (cases[i].seq != 0) || seq != cases[i].seq || !cf_slice_eq(kind, cf_slice_str(cases[i].kind)))
+        if (good != (cases[i].seq != 0) || seq != cases[i].seq ||
+            !cf_slice_eq(kind, cf_slice_str(cases[i].kind)))
             fail_msg("%s", cases[i].title);
     }
     char name[CF_RUN_OBJECT_LEN_MAX + 2];
     memset(name, 'a', sizeof(name));
     memcpy(name, "20261121T143100Z-00000001/0000000017-pack", 41);
     assert_true(cf_object_name_parse(cf_slice_of(name, CF_RUN_OBJECT_LEN_MAX), NULL, NULL, NULL));
-    assert_false(cf_object_name_parse(cf_slice_of(name, CF_RUN_OBJECT_LEN_MAX + 1), NULL, NULL, NULL));
+    assert_false(
+        cf_object_name_parse(cf_slice_of(name, CF_RUN_OBJECT_LEN_MAX + 1), NULL, NULL, NULL));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ids), cmocka_unit_test(test_make_id), cmocka_unit_test(test_node_names),
-        cmocka_unit_test(test_keys), cmocka_unit_test(test_object_names),
+        cmocka_unit_test(test_ids),          cmocka_unit_test(test_make_id),
+        cmocka_unit_test(test_node_names),   cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_object_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,19 +11,22 @@ static void test_init_open(void **state)
     fixture f;
     cf_repo again = {0};
     fixture_init_empty(&f);
-    assert_refused(cf_repo_open(f.store, &f.world, &again, &e), CF_ERR_NO_REPOSITORY, "there is no 'chunkferry.json'");
+    assert_refused(cf_repo_open(f.store, &f.world, &again, &e), CF_ERR_NO_REPOSITORY,
+                   "there is no 'chunkferry.json'");
     assert_ok(cf_repo_init(f.store, &f.world, &f.repo, &e));
     assert_int_equal(count_objects(&f, ""), 1); /* the probe is gone */
     assert_ok(cf_repo_open(f.store, &f.world, &again, &e));
     assert_string_equal(again.id, f.repo.id);
     assert_int_equal(strlen(again.id), 32);
     assert_true(again.created_utc_ms == f.repo.created_utc_ms);
-    assert_refused(cf_repo_init(f.store, &f.world, &again, &e), CF_ERR_EXISTS, "a repository is there already");
+    assert_refused(cf_repo_init(f.store, &f.world, &again, &e), CF_ERR_EXISTS,
+                   "a repository is there already");
     fixture_deinit(&f);
 
     fixture_init_empty(&f);
     cf_store_memory_set_features(f.store, 0);
-    assert_refused(cf_repo_init(f.store, &f.world, &f.repo, &e), CF_ERR_UNSUPPORTED, "overwrites an object");
+    assert_refused(cf_repo_init(f.store, &f.world, &f.repo, &e), CF_ERR_UNSUPPORTED,
+                   "overwrites an object");
     assert_int_equal(count_objects(&f, ""), 0);
     fixture_deinit(&f);
 }
@@ -37,23 +40,32 @@ static void test_descriptor(void **state)
         cf_err code;
         const char *part;
     } cases[] = {
-        {"good", "{\"format\":1,\"requires\":[],", ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_OK, ""},
+        {"good", "{\"format\":1,\"requires\":[],",
+         ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_OK, ""},
         {"unknown keys are ignored", "{\"x\":{},\"format\":1,\"requires\":[],",
          ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_OK, ""},
-        {"format 2", "{\"format\":2,\"requires\":[],", ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_FORMAT,
+        {"format 2", "{\"format\":2,\"requires\":[],",
+         ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_FORMAT,
          "the descriptor has format 2, this program knows up to 1"},
-        {"from the future", "{\"format\":1,\"requires\":[\"age\"],", ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}",
-         CF_ERR_FORMAT, "requires 'age'"},
-        {"sealed", "{\"format\":1,\"requires\":[],", ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"age\"}", CF_ERR_FORMAT,
+        {"from the future", "{\"format\":1,\"requires\":[\"age\"],",
+         ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_FORMAT,
+         "requires 'age'"},
+        {"sealed", "{\"format\":1,\"requires\":[],",
+         ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"age\"}", CF_ERR_FORMAT,
          "sealed with 'age'"},
-        {"format 0", "{\"format\":0,\"requires\":[],", ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_DAMAGE,
+        {"format 0", "{\"format\":0,\"requires\":[],",
+         ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_DAMAGE,
          "'format' is 0"},
-        {"no requires", "{\"format\":1,", ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_DAMAGE, "'requires'"},
-        {"a number for a time", "{\"format\":1,\"requires\":[],", ",\"created\":1,\"sealing\":\"none\"}", CF_ERR_DAMAGE,
-         "'created' is not a string"},
+        {"no requires", "{\"format\":1,",
+         ",\"created\":\"2026-11-21T14:31:00Z\",\"sealing\":\"none\"}", CF_ERR_DAMAGE,
+         "'requires'"},
+        {"a number for a time", "{\"format\":1,\"requires\":[],",
+         ",\"created\":1,\"sealing\":\"none\"}", CF_ERR_DAMAGE, "'created' is not a string"},
         {"truncated", "{\"format\":1,\"requires\":[],", ",", CF_ERR_DAMAGE, "malformed JSON"},
-        {"a key twice", "{\"format\":1,\"format\":1,\"requires\":[],", "}", CF_ERR_DAMAGE, "malformed JSON"},
-        {"nested too deep", "{\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "", CF_ERR_DAMAGE, "nested deeper than 32"},
+        {"a key twice", "{\"format\":1,\"format\":1,\"requires\":[],", "}", CF_ERR_DAMAGE,
+         "malformed JSON"},
+        {"nested too deep", "{\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "", CF_ERR_DAMAGE,
+         "nested deeper than 32"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         fixture f;
@@ -64,7 +76,8 @@ static void test_descriptor(void **state)
         if (cases[i].code == CF_OK)
             assert_ok(cf_repo_open(f.store, &f.world, &f.repo, &e));
         else
-            assert_refused(cf_repo_open(f.store, &f.world, &f.repo, &e), cases[i].code, cases[i].part);
+            assert_refused(cf_repo_open(f.store, &f.world, &f.repo, &e), cases[i].code,
+                           cases[i].part);
         fixture_deinit(&f);
     }
 }
@@ -101,7 +114,8 @@ static void test_list(void **state)
     commit_at(&f, FIXTURE_UTC_S - 50 * day, 2);
     fence_at(&f, FIXTURE_UTC_S - day);
     put_object(&f, "nodes/n/snapshots/README", cf_slice_str("x"));
-    assert_ok(cf_snapshot_list(&f.repo, "n", true, &ids, &e)); /* none committed in the window: all */
+    assert_ok(
+        cf_snapshot_list(&f.repo, "n", true, &ids, &e)); /* none committed in the window: all */
     assert_int_equal(ids.total, 2);
     assert_string_equal(ids.newest.text, "20261120T143100Z-00fe0ced");
     cf_snapshot_ids_deinit(&ids);
@@ -113,7 +127,8 @@ static void test_list(void **state)
     cf_snapshot_ids_deinit(&ids);
     assert_ok(cf_snapshot_list(&f.repo, "n", false, &ids, &e));
     assert_int_equal(ids.total, 3);
-    assert_true(strcmp(ids.id[0].text, ids.id[1].text) < 0 && strcmp(ids.id[1].text, ids.id[2].text) < 0);
+    assert_true(strcmp(ids.id[0].text, ids.id[1].text) < 0 &&
+                strcmp(ids.id[1].text, ids.id[2].text) < 0);
     cf_snapshot_ids_deinit(&ids);
     assert_refused(cf_snapshot_list(&f.repo, "../x", true, &ids, &e), CF_ERR_USAGE, "node's name");
     fixture_deinit(&f);
@@ -125,7 +140,8 @@ static void test_find(void **state)
     fixture f;
     cf_run_id id = {""};
     fixture_init(&f);
-    assert_refused(cf_snapshot_find(&f.repo, "n", "latest", &id, &e), CF_ERR_NOT_FOUND, "node 'n' has no snapshot");
+    assert_refused(cf_snapshot_find(&f.repo, "n", "latest", &id, &e), CF_ERR_NOT_FOUND,
+                   "node 'n' has no snapshot");
     commit_at(&f, FIXTURE_UTC_S - 120, 1);
     commit_at(&f, FIXTURE_UTC_S - 60, 2);
     fence_at(&f, FIXTURE_UTC_S);
@@ -134,10 +150,12 @@ static void test_find(void **state)
     assert_ok(cf_snapshot_find(&f.repo, "n", "20261121T1429", &id, &e));
     assert_string_equal(id.text, "20261121T142900Z-00000001");
     assert_ok(cf_snapshot_find(&f.repo, "n", "20261121T142900Z-00000001", &id, &e));
-    assert_refused(cf_snapshot_find(&f.repo, "n", "2026", &id, &e), CF_ERR_USAGE, "2 snapshots of node 'n' begin with '2026'");
+    assert_refused(cf_snapshot_find(&f.repo, "n", "2026", &id, &e), CF_ERR_USAGE,
+                   "2 snapshots of node 'n' begin with '2026'");
     assert_refused(cf_snapshot_find(&f.repo, "n", "", &id, &e), CF_ERR_NOT_FOUND, "no snapshot ''");
     assert_refused(cf_snapshot_find(&f.repo, "n", "2025", &id, &e), CF_ERR_NOT_FOUND,
-                   "no snapshot '2025'; the newest are:\n  20261121T143000Z-00000002\n  20261121T142900Z-00000001");
+                   "no snapshot '2025'; the newest are:\n  20261121T143000Z-00000002\n  "
+                   "20261121T142900Z-00000001");
     fixture_deinit(&f);
 }
 
@@ -156,8 +174,10 @@ static void test_load(void **state)
     assert_ok(cf_snapshot_load(&f.repo, "n", &run.id, &root, &e));
     assert_string_equal(root->run.text, run.id.text);
     cf_root_free(root);
-    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_NOT_FOUND, "no snapshot '20261121T143100Z-00000002'");
-    assert_refused(cf_snapshot_load(&f.repo, "n", &fenced.id, &root, &e), CF_ERR_FENCED, "was fenced");
+    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_NOT_FOUND,
+                   "no snapshot '20261121T143100Z-00000002'");
+    assert_refused(cf_snapshot_load(&f.repo, "n", &fenced.id, &root, &e), CF_ERR_FENCED,
+                   "was fenced");
 
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     cf_buf_init(&text, CF_ROOT_LEN_MAX * 2);
@@ -165,13 +185,16 @@ static void test_load(void **state)
     assert_ok(cf_store_get_small(f.store, key, &text, &e));
     cf_key_root(key, "n", &other.id);
     put_object(&f, key, cf_buf_slice(&text));
-    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_DAMAGE, "is that of run '20261121T143100Z-00000001'");
+    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_DAMAGE,
+                   "is that of run '20261121T143100Z-00000001'");
     put_object(&f, key, cf_slice_of(text.data, text.len / 2));
-    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_DAMAGE, "malformed JSON");
+    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_DAMAGE,
+                   "malformed JSON");
     assert_ok(cf_buf_reserve(&text, CF_ROOT_LEN_MAX + 1, &e));
     memset(text.data, ' ', CF_ROOT_LEN_MAX + 1);
     put_object(&f, key, cf_slice_of(text.data, CF_ROOT_LEN_MAX + 1));
-    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_DAMAGE, "has more than 1048576 bytes");
+    assert_refused(cf_snapshot_load(&f.repo, "n", &other.id, &root, &e), CF_ERR_DAMAGE,
+                   "has more than 1048576 bytes");
     fixture_deinit(&f);
 }
 
@@ -179,8 +202,9 @@ static void test_load(void **state)
 
 typedef struct script {
     fixture *f;
-    const char *puts;  /* one letter a PUT: '.' works, 'n' network error before it, 'a' answer lost after it, 'd' denied,
-                          'F' somebody fences just before, 'R' a clone commits just before; the last one goes on */
+    const char *puts;  /* one letter a PUT: '.' works, 'n' network error before it, 'a' answer lost
+                          after it, 'd' denied,  'F' somebody fences just before, 'R' a clone commits
+                          just before; the last one goes on */
     const char *heads; /* '.' works, 'n' fails */
     size_t put, head;
 } script;
@@ -247,13 +271,18 @@ static void test_commit(void **state)
         {"the answer and the HEAD are lost, the next PUT meets its own", "a.", "n.", CF_OK, "", 1},
         {"no PUT gets through but the last try", "nnnn.", ".", CF_OK, "", 1},
         {"fenced before it came", "F", ".", CF_ERR_FENCED, "was fenced by a prune", 2},
-        {"a clone came first", "R", ".", CF_ERR_EXISTS, "another machine committed a run with our id", 3},
-        {"no PUT of the root gets through, the fence does", "nnnnn.", ".", CF_ERR_NETWORK, "a fence stands at its key): commit: put cut", 2},
-        {"denied: the fence too, so it is unknown", "d", ".", CF_ERR_UNKNOWN, "last: put denied", 0},
+        {"a clone came first", "R", ".", CF_ERR_EXISTS,
+         "another machine committed a run with our id", 3},
+        {"no PUT of the root gets through, the fence does", "nnnnn.", ".", CF_ERR_NETWORK,
+         "a fence stands at its key): commit: put cut", 2},
+        {"denied: the fence too, so it is unknown", "d", ".", CF_ERR_UNKNOWN, "last: put denied",
+         0},
         {"denied, but the fence is not", "ddddd.", ".", CF_ERR_DENIED, "is no snapshot", 2},
         {"nothing gets through at all", "n", "n", CF_ERR_UNKNOWN, "HINT: nothing is lost", 0},
-        {"the fence's answer is lost, HEAD finds it", "nnnnna", ".", CF_ERR_NETWORK, "is no snapshot", 2},
-        {"the fence's answer and HEAD are lost", "nnnnna", "n", CF_ERR_UNKNOWN, "unknown whether", 2},
+        {"the fence's answer is lost, HEAD finds it", "nnnnna", ".", CF_ERR_NETWORK,
+         "is no snapshot", 2},
+        {"the fence's answer and HEAD are lost", "nnnnna", "n", CF_ERR_UNKNOWN, "unknown whether",
+         2},
         {"every answer is lost, all HEADs too", "a", "n", CF_ERR_UNKNOWN, "last: answer lost", 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -272,7 +301,10 @@ static void test_commit(void **state)
             fail_msg("%s: %s: %s", cases[i].title, cf_err_name(err), e.message);
         cf_key_root(key, "n", &run.id);
         const cf_err there = f.store->ops->head(f.store, key, &stat, NULL);
-        const int stands = there == CF_ERR_NOT_FOUND ? 0 : stat.size_bytes == 0 ? 2 : stat.size_bytes == 12 ? 3 : 1;
+        const int stands = there == CF_ERR_NOT_FOUND ? 0
+                           : stat.size_bytes == 0    ? 2
+                           : stat.size_bytes == 12   ? 3
+                                                     : 1;
         if (stands != cases[i].stands)
             fail_msg("%s: %d stands there", cases[i].title, stands);
         assert_true(atomic_load(&f.clock.slept_ms) <= 15000);
@@ -300,8 +332,10 @@ static void test_names(void **state)
     put_object(&f, "nodes/a.1/snapshots/x", cf_slice_str("x"));
     put_object(&f, "nodes/UPPER/snapshots/x", cf_slice_str("x"));
     put_object(&f, "nodes/stray", cf_slice_str("x"));
-    put_object(&f, "nodes/b/marks/20261121T143100Z-00000001/damage-20261121T150000Z", cf_slice_str("x"));
-    put_object(&f, "nodes/b/marks/20261121T143100Z-00000002/tag-20261121T150000Z", cf_slice_str("x"));
+    put_object(&f, "nodes/b/marks/20261121T143100Z-00000001/damage-20261121T150000Z",
+               cf_slice_str("x"));
+    put_object(&f, "nodes/b/marks/20261121T143100Z-00000002/tag-20261121T150000Z",
+               cf_slice_str("x"));
     assert_ok(cf_repo_list_nodes(&f.repo, collect, text, &e));
     assert_string_equal(text, "a.1 b ");
     text[0] = '\0';
@@ -313,8 +347,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_init_open), cmocka_unit_test(test_descriptor), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_find),      cmocka_unit_test(test_load),       cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_init_open), cmocka_unit_test(test_descriptor),
+        cmocka_unit_test(test_list),      cmocka_unit_test(test_find),
+        cmocka_unit_test(test_load),      cmocka_unit_test(test_commit),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

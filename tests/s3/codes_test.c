@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of codes: sorted, and in agreement with AWS's list and the SDKs' lists (../shared/vectors, when there).
+ * The table of codes: sorted, and in agreement with AWS's list and the SDKs' lists
+ * (../shared/vectors, when there).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,7 +55,8 @@ static const code_case code_cases[] = {
     {"a case that differs is another code", "slowdown", 400, CF_ERR_REQUEST, S3_CODE_FINAL},
     {"an expired token", "ExpiredToken", 400, CF_ERR_AUTH, S3_CODE_CREDENTIALS},
     {"a wrong key is final", "InvalidAccessKeyId", 403, CF_ERR_AUTH, S3_CODE_FINAL},
-    {"a wrong signature may be a clock", "SignatureDoesNotMatch", 403, CF_ERR_AUTH, S3_CODE_SKEW_MAYBE},
+    {"a wrong signature may be a clock", "SignatureDoesNotMatch", 403, CF_ERR_AUTH,
+     S3_CODE_SKEW_MAYBE},
     {"a clock", "RequestTimeTooSkewed", 403, CF_ERR_SKEW, S3_CODE_SKEW},
     {"bytes damaged on the way", "BadDigest", 400, CF_ERR_PROTOCOL, S3_CODE_INTEGRITY},
     {"a conditional race", "ConditionalRequestConflict", 409, CF_ERR_CONFLICT, S3_CODE_CONFLICT},
@@ -72,7 +74,8 @@ static void test_cases(void **state)
     }
 }
 
-/* Codes whose status alone would be misread: 4xx that are worth another try, or 5xx that are not. */
+/* Codes whose status alone would be misread: 4xx that are worth another try, or 5xx that are not.
+ */
 static void test_published(void **state)
 {
     (void)state;
@@ -97,7 +100,8 @@ static void test_published(void **state)
             continue;
         /* Not in the table: a client error that no other try would change. A 409 without a row
          * is a conflict that may pass. */
-        if (status < 300 || (status >= 500 && status != 501) || (found.code_class != S3_CODE_FINAL && status != 409))
+        if (status < 300 || (status >= 500 && status != 501) ||
+            (found.code_class != S3_CODE_FINAL && status != 409))
             fail_msg("'%s' (%d) is classed %d by its status alone", name, status, found.code_class);
     }
     print_message("codes: %u by the table, %u by status\n", by_table, by_status);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Credentials: the published cases of the file format (../shared/vectors/creds, when there) and our own for the chain.
+ * Credentials: the published cases of the file format (../shared/vectors/creds, when there) and our
+ * own for the chain.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,7 +37,8 @@ static const message_row message_rows[] = {
     {"Property did not have a name", "a property has no name"},
     {"Expected an '=' sign defining a property", "a property has no '='"},
     {"Expected a property definition", "an indented line continues no property"},
-    {"Expected a property definition, found continuation", "an indented line continues no property"},
+    {"Expected a property definition, found continuation",
+     "an indented line continues no property"},
     {"Expected an '=' sign defining a sub-property", "a sub-property has no '='"},
     {"Sub-property did not have a name", "a sub-property has no name"},
 };
@@ -57,15 +59,17 @@ static json_t *merged(const s3_ini *config, const s3_ini *credentials, s3_ini_ki
     for (size_t f = 0; f < 2; f++) {
         for (size_t i = 0; i < files[f]->section_total; i++) {
             const s3_ini_section *const s = &files[f]->sections[i];
-            if (s->kind == kind && s3_ini_visible(files[f], i) && json_object_get(all, s->name) == NULL)
+            if (s->kind == kind && s3_ini_visible(files[f], i) &&
+                json_object_get(all, s->name) == NULL)
                 (void)json_object_set_new(all, s->name, json_object());
         }
         for (size_t i = 0; i < files[f]->row_total; i++) {
             const s3_ini_row *const row = &files[f]->rows[i];
             const s3_ini_section *const s = &files[f]->sections[row->section];
             if (s->kind == kind && s3_ini_visible(files[f], row->section))
-                (void)json_object_set_new(json_object_get(all, s->name), row->key,
-                                          json_string(s3_ini_get(files[f], kind, s->name, row->key)));
+                (void)json_object_set_new(
+                    json_object_get(all, s->name), row->key,
+                    json_string(s3_ini_get(files[f], kind, s->name, row->key)));
         }
     }
     return all;
@@ -81,11 +85,12 @@ static bool parser_case(const json_t *test)
     const json_t *const input = json_object_get(test, "input");
     const json_t *const output = json_object_get(test, "output");
     const char *const wrong = json_string_value(json_object_get(output, "errorContaining"));
-    cf_err err =
-        s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "configFile"))), S3_INI_CONFIG, &config, &e);
+    cf_err err = s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "configFile"))),
+                              S3_INI_CONFIG, &config, &e);
     if (err == CF_OK)
-        err = s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "credentialsFile"))),
-                           S3_INI_CREDENTIALS, &credentials, &e);
+        err =
+            s3_ini_parse(cf_slice_str(json_string_value(json_object_get(input, "credentialsFile"))),
+                         S3_INI_CREDENTIALS, &credentials, &e);
     if (wrong != NULL)
         return err == CF_ERR_PARSE && strstr(e.message, our_message(wrong)) != NULL;
     CF_CLEANUP(json_freep)
@@ -152,8 +157,10 @@ static void test_location_published(void **state)
         }
         assert_int_equal(s3_profile_locate(&env, &p, NULL), CF_OK);
         assert_string_equal(p.name, profile == NULL ? "default" : profile);
-        assert_string_equal(p.config_path, json_string_value(json_object_get(test, "configLocation")));
-        assert_string_equal(p.credentials_path, json_string_value(json_object_get(test, "credentialsLocation")));
+        assert_string_equal(p.config_path,
+                            json_string_value(json_object_get(test, "configLocation")));
+        assert_string_equal(p.credentials_path,
+                            json_string_value(json_object_get(test, "credentialsLocation")));
         passed++;
     }
     print_message("file location: %u cases, not applicable: %u (windows)\n", passed, windows);
@@ -177,7 +184,13 @@ typedef struct chain_case {
 #define KEYS(id) "aws_access_key_id = " id "\naws_secret_access_key = s-" id "\n"
 
 static const chain_case chain_cases[] = {
-    {"environment", {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}}, NULL, NULL, NULL, CF_OK, "E"},
+    {"environment",
+     {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}},
+     NULL,
+     NULL,
+     NULL,
+     CF_OK,
+     "E"},
     {"environment beats the default profile",
      {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}},
      NULL,
@@ -206,8 +219,20 @@ static const chain_case chain_cases[] = {
      NULL,
      CF_OK,
      "P"},
-    {"AWS_PROFILE chooses", {{"AWS_PROFILE", "x"}}, NULL, "[default]\n" KEYS("D") "[x]\n" KEYS("P"), NULL, CF_OK, "P"},
-    {"the credentials file wins", {{NULL}}, "[default]\n" KEYS("C"), "[default]\n" KEYS("P"), NULL, CF_OK, "P"},
+    {"AWS_PROFILE chooses",
+     {{"AWS_PROFILE", "x"}},
+     NULL,
+     "[default]\n" KEYS("D") "[x]\n" KEYS("P"),
+     NULL,
+     CF_OK,
+     "P"},
+    {"the credentials file wins",
+     {{NULL}},
+     "[default]\n" KEYS("C"),
+     "[default]\n" KEYS("P"),
+     NULL,
+     CF_OK,
+     "P"},
     {"the config file alone", {{NULL}}, "[profile x]\n" KEYS("C"), NULL, "x", CF_OK, "C"},
     {"keys beat a process beside them",
      {{NULL}},
@@ -216,7 +241,13 @@ static const chain_case chain_cases[] = {
      NULL,
      CF_OK,
      "C"},
-    {"nothing anywhere", {{NULL}}, NULL, NULL, NULL, CF_ERR_CREDENTIALS, "no credentials found in the environment"},
+    {"nothing anywhere",
+     {{NULL}},
+     NULL,
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "no credentials found in the environment"},
     {"half a pair in the environment",
      {{"AWS_ACCESS_KEY_ID", "E"}},
      NULL,
@@ -273,7 +304,13 @@ static const chain_case chain_cases[] = {
      NULL,
      CF_ERR_CREDENTIALS,
      "credentials' uses 'credential_process'"},
-    {"SSO", {{NULL}}, "[default]\nsso_session = a\n", NULL, NULL, CF_ERR_CREDENTIALS, "uses 'sso_session'"},
+    {"SSO",
+     {{NULL}},
+     "[default]\nsso_session = a\n",
+     NULL,
+     NULL,
+     CF_ERR_CREDENTIALS,
+     "uses 'sso_session'"},
     {"web identity",
      {{NULL}},
      "[default]\nweb_identity_token_file = /t\n",
@@ -288,7 +325,13 @@ static const chain_case chain_cases[] = {
      NULL,
      CF_ERR_CREDENTIALS,
      "AWS_CONTAINER_CREDENTIALS_FULL_URI is set, but this source is not supported"},
-    {"a malformed file", {{NULL}}, "[default\n", NULL, NULL, CF_ERR_PARSE, "line 1: a section does not end with ']'"},
+    {"a malformed file",
+     {{NULL}},
+     "[default\n",
+     NULL,
+     NULL,
+     CF_ERR_PARSE,
+     "line 1: a section does not end with ']'"},
     {"a line break in a token",
      {{"AWS_ACCESS_KEY_ID", "E"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_SESSION_TOKEN", "a\nb"}},
      NULL,
@@ -365,8 +408,10 @@ static void test_chain(void **state)
         world_init(&w, c);
         const s3_cred_env env = {.env = world_env, .env_impl = &w, .profile = c->profile};
         const cf_err err = s3_cred_load(&env, &found, &e);
-        if (err != c->err || strstr(err == CF_OK ? found.access_key : e.message, c->expected) == NULL)
-            fail_msg("%s: %s %s", c->title, cf_err_name(err), err == CF_OK ? found.access_key : e.message);
+        if (err != c->err ||
+            strstr(err == CF_OK ? found.access_key : e.message, c->expected) == NULL)
+            fail_msg("%s: %s %s", c->title, cf_err_name(err),
+                     err == CF_OK ? found.access_key : e.message);
         if (err != CF_OK)
             assert_false(cf_secret_is_set(&found.secret_key));
     }
@@ -392,10 +437,11 @@ static void test_no_secret_told(void **state)
 static void test_settings(void **state)
 {
     (void)state;
-    static const chain_case c = {
-        .config = "[default]\nregion = eu-west-1\nca_bundle = /ca\nservices = mine\nendpoint_url = https://all\n"
-                  "[services mine]\ns3 =\n  endpoint_url = https://s3 # no\n  endpoint_url = https://own:9000\n"
-                  "[profile p]\nendpoint_url = https://p\n"};
+    static const chain_case c = {.config = "[default]\nregion = eu-west-1\nca_bundle = "
+                                           "/ca\nservices = mine\nendpoint_url = https://all\n"
+                                           "[services mine]\ns3 =\n  endpoint_url = https://s3 # "
+                                           "no\n  endpoint_url = https://own:9000\n"
+                                           "[profile p]\nendpoint_url = https://p\n"};
     static const chain_case over = {.env = {{"AWS_DEFAULT_REGION", "r2"},
                                             {"AWS_REGION", "r1"},
                                             {"AWS_ENDPOINT_URL", "http://e"},
@@ -455,13 +501,18 @@ static void test_limits(void **state)
     char *text = cf_alloc(S3_INI_TEXT_MAX + 2, 1);
     cf_error e = {0};
     memset(text, '\n', S3_INI_TEXT_MAX + 1);
-    assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_TEXT_MAX), S3_INI_CONFIG, &ini, &e), CF_OK);
-    assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_TEXT_MAX + 1), S3_INI_CONFIG, &ini, &e), CF_ERR_TOO_LARGE);
+    assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_TEXT_MAX), S3_INI_CONFIG, &ini, &e),
+                     CF_OK);
+    assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_TEXT_MAX + 1), S3_INI_CONFIG, &ini, &e),
+                     CF_ERR_TOO_LARGE);
     assert_int_equal(s3_ini_parse(cf_slice_of("[a]\0", 4), S3_INI_CONFIG, &ini, &e), CF_ERR_PARSE);
     for (size_t i = 0; i < (S3_INI_ROW_TOTAL_MAX + 1) * 4; i += 4)
         memcpy(text + i, "[a]\n", 4);
-    assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_ROW_TOTAL_MAX * 4), S3_INI_CREDENTIALS, &ini, &e), CF_OK);
-    assert_int_equal(s3_ini_parse(cf_slice_of(text, (S3_INI_ROW_TOTAL_MAX + 1) * 4), S3_INI_CREDENTIALS, &ini, &e),
+    assert_int_equal(
+        s3_ini_parse(cf_slice_of(text, S3_INI_ROW_TOTAL_MAX * 4), S3_INI_CREDENTIALS, &ini, &e),
+        CF_OK);
+    assert_int_equal(s3_ini_parse(cf_slice_of(text, (S3_INI_ROW_TOTAL_MAX + 1) * 4),
+                                  S3_INI_CREDENTIALS, &ini, &e),
                      CF_ERR_TOO_LARGE);
 }
 

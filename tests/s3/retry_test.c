@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Retry against the published sequences (../shared/vectors/retry): delays with the jitter fixed at 1, tokens after
- * each step. The 2.1 sequences run on our defaults, with only the tries they name; the 2.0 ones on 2.0's numbers.
- * Our own cases are in retry_own_test.c and run everywhere.
+ * Retry against the published sequences (../shared/vectors/retry): delays with the jitter fixed at
+ * 1, tokens after each step. The 2.1 sequences run on our defaults, with only the tries they name;
+ * the 2.0 ones on 2.0's numbers. Our own cases are in retry_own_test.c and run everywhere.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,8 @@ static const char *const vectors_path = "../shared/vectors/retry/standard-retry-
 static s3_retry_opts opts_of(const json_t *one)
 {
     const bool old = strcmp(json_string_value(json_object_get(one, "spec")), "2.0") == 0;
-    s3_retry_opts o = {.tries_max = (uint32_t)json_integer_value(json_object_get(one, "max_attempts"))};
+    s3_retry_opts o = {.tries_max =
+                           (uint32_t)json_integer_value(json_object_get(one, "max_attempts"))};
 
     if (old) {
         o.base_ms = 1000;
@@ -47,7 +48,8 @@ static s3_retry_event event_of(const char *response)
         ev.class_ = strstr(response, "timeout") != NULL ? S3_RETRY_TRANSPORT : S3_RETRY_SERVER;
     if (strstr(response, "explicit delay 1s") != NULL)
         ms = 1000;
-    for (const char *c = after == NULL ? "" : after + strlen("x-amz-retry-after: "); *c >= '0' && *c <= '9'; c++)
+    for (const char *c = after == NULL ? "" : after + strlen("x-amz-retry-after: ");
+         *c >= '0' && *c <= '9'; c++)
         ms = ms * 10 + (unsigned)(*c - '0');
     ev.has_retry_after = ms > 0;
     ev.retry_after_ms = ms;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Driver: one operation of the S3 client from argv, its result as one JSON object on stdout. For tests in Python that
- * put a real or a misbehaving server on the other side. Exit code 0 also when the operation failed: the JSON tells.
+ * Driver: one operation of the S3 client from argv, its result as one JSON object on stdout. For
+ * tests in Python that put a real or a misbehaving server on the other side. Exit code 0 also when
+ * the operation failed: the JSON tells.
  *
  *   s3_driver [--bucket B] [--endpoint URL] ... OPERATION [ARGUMENTS]
  */
@@ -39,10 +40,10 @@ static void on_trace(void *impl, const s3_trace *t)
     driver *d = impl;
 
     (void)pthread_mutex_lock(&d->lock);
-    (void)json_array_append_new(d->trace,
-                                json_pack("{s:s,s:i,s:s,s:i,s:I,s:I}", "op", t->operation, "status", t->http_status,
-                                          "code", t->s3_code, "attempt", (int)t->attempt, "sent",
-                                          (json_int_t)t->bytes_sent, "received", (json_int_t)t->bytes_received));
+    (void)json_array_append_new(
+        d->trace, json_pack("{s:s,s:i,s:s,s:i,s:I,s:I}", "op", t->operation, "status",
+                            t->http_status, "code", t->s3_code, "attempt", (int)t->attempt, "sent",
+                            (json_int_t)t->bytes_sent, "received", (json_int_t)t->bytes_received));
     (void)pthread_mutex_unlock(&d->lock);
 }
 
@@ -137,7 +138,9 @@ static cf_err upload_run(driver *d, cf_slice body, s3_put_result *r)
             break;
         if (err != CF_OK || (has_arg(d, "give-up") && at > body.len / 2)) {
             s3_upload_abort(u);
-            return err == CF_OK ? cf_error_set(&d->error, CF_ERR_FAILED, __FILE__, __LINE__, "given up") : err;
+            return err == CF_OK
+                       ? cf_error_set(&d->error, CF_ERR_FAILED, __FILE__, __LINE__, "given up")
+                       : err;
         }
     }
     return s3_upload_finish(u, r, &d->error);
@@ -193,13 +196,15 @@ static cf_err op_get(driver *d)
     s3_object o = {0};
     s3_range range = {0};
     const bool ranged = d->arg_total >= 4;
-    sink_state sink = {.f = fopen(arg(d, 1), "wb"), .fail_at = d->arg_total == 5 ? number(arg(d, 4)) : 0};
+    sink_state sink = {.f = fopen(arg(d, 1), "wb"),
+                       .fail_at = d->arg_total == 5 ? number(arg(d, 4)) : 0};
 
     if (sink.f == NULL)
         exit(2);
     if (ranged)
         range = (s3_range){.offset = number(arg(d, 2)), .len = number(arg(d, 3))};
-    const cf_err err = s3_get(d->c, arg(d, 0), ranged ? &range : NULL, file_sink, &sink, &o, &d->error);
+    const cf_err err =
+        s3_get(d->c, arg(d, 0), ranged ? &range : NULL, file_sink, &sink, &o, &d->error);
     (void)fclose(sink.f);
     object_result(d, &o);
     return err;
@@ -221,10 +226,11 @@ static cf_err on_entry(void *impl, const s3_list_entry *entry, bool *ret_stop, c
     (void)e;
     (void)ret_stop;
     (void)json_array_append_new(
-        entries, json_pack("{s:s%,s:b,s:I,s:I,s:s%}", "key", (const char *)entry->key.ptr, entry->key.len, "is_prefix",
-                           (int)entry->is_prefix, "size", (json_int_t)entry->size_bytes, "modified_ms",
-                           (json_int_t)entry->modified_utc_ms, "etag",
-                           entry->etag.len == 0 ? "" : (const char *)entry->etag.ptr, entry->etag.len));
+        entries,
+        json_pack("{s:s%,s:b,s:I,s:I,s:s%}", "key", (const char *)entry->key.ptr, entry->key.len,
+                  "is_prefix", (int)entry->is_prefix, "size", (json_int_t)entry->size_bytes,
+                  "modified_ms", (json_int_t)entry->modified_utc_ms, "etag",
+                  entry->etag.len == 0 ? "" : (const char *)entry->etag.ptr, entry->etag.len));
     return CF_OK;
 }
 
@@ -276,9 +282,10 @@ static cf_err op_bucket_create(driver *d)
 static cf_err on_upload(void *impl, const s3_upload_entry *entry, cf_error *e)
 {
     (void)e;
-    (void)json_array_append_new(impl, json_pack("{s:s%,s:s%,s:I}", "key", (const char *)entry->key.ptr, entry->key.len,
-                                                "upload_id", (const char *)entry->upload_id.ptr, entry->upload_id.len,
-                                                "initiated_ms", (json_int_t)entry->initiated_utc_ms));
+    (void)json_array_append_new(
+        impl, json_pack("{s:s%,s:s%,s:I}", "key", (const char *)entry->key.ptr, entry->key.len,
+                        "upload_id", (const char *)entry->upload_id.ptr, entry->upload_id.len,
+                        "initiated_ms", (json_int_t)entry->initiated_utc_ms));
     return CF_OK;
 }
 

@@ -16,7 +16,9 @@
 #include "s3/sigv4.h"
 
 #define HASH S3_PAYLOAD_EMPTY
-#define TAIL "x-amz-content-sha256:" HASH "\nx-amz-date:20261121T143100Z\n\nhost;x-amz-content-sha256;x-amz-date\n" HASH
+#define TAIL                                                                                       \
+    "x-amz-content-sha256:" HASH                                                                   \
+    "\nx-amz-date:20261121T143100Z\n\nhost;x-amz-content-sha256;x-amz-date\n" HASH
 enum { NOW_S = 1795271460 }; /* 2026-11-21T14:31:00Z */
 
 typedef struct sign_case {
@@ -27,9 +29,9 @@ typedef struct sign_case {
     const char *host, *token, *canonical;
 } sign_case;
 
-#define S(text)                                                                                                        \
-    {                                                                                                                  \
-        (const uint8_t *)(text), sizeof(text) - 1                                                                      \
+#define S(text)                                                                                    \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
     }
 
 static const sign_case sign_cases[] = {
@@ -93,15 +95,28 @@ static const sign_case sign_cases[] = {
      "h",
      NULL,
      "GET\n/k\ncontinuation-token=a%2Bb%2Fc%3D\nhost:h\n" TAIL},
-    {"a port in the host", "k", {{S(""), S("")}}, 0, "127.0.0.1:9000", NULL, "GET\n/k\n\nhost:127.0.0.1:9000\n" TAIL},
-    {"an IPv6 host", "k", {{S(""), S("")}}, 0, "[::1]:9000", NULL, "GET\n/k\n\nhost:[::1]:9000\n" TAIL},
+    {"a port in the host",
+     "k",
+     {{S(""), S("")}},
+     0,
+     "127.0.0.1:9000",
+     NULL,
+     "GET\n/k\n\nhost:127.0.0.1:9000\n" TAIL},
+    {"an IPv6 host",
+     "k",
+     {{S(""), S("")}},
+     0,
+     "[::1]:9000",
+     NULL,
+     "GET\n/k\n\nhost:[::1]:9000\n" TAIL},
     {"a session token is signed",
      "k",
      {{S(""), S("")}},
      0,
      "h",
      "tok/+=",
-     "GET\n/k\n\nhost:h\nx-amz-content-sha256:" HASH "\nx-amz-date:20261121T143100Z\nx-amz-security-token:tok/+=\n\n"
+     "GET\n/k\n\nhost:h\nx-amz-content-sha256:" HASH
+     "\nx-amz-date:20261121T143100Z\nx-amz-security-token:tok/+=\n\n"
      "host;x-amz-content-sha256;x-amz-date;x-amz-security-token\n" HASH},
 };
 
@@ -124,7 +139,9 @@ static void fixture_deinit(fixture *f)
 static void fixture_init(fixture *f, const char *key, const char *host)
 {
     *f = (fixture){0};
-    assert_int_equal(cf_secret_set(&f->secret, cf_slice_str("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"), NULL), CF_OK);
+    assert_int_equal(
+        cf_secret_set(&f->secret, cf_slice_str("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"), NULL),
+        CF_OK);
     cf_buf_init(&f->path, 8192);
     s3_sigv4_init(&f->s);
     assert_int_equal(cf_buf_append_char(&f->path, '/', NULL), CF_OK);
@@ -178,13 +195,16 @@ static void test_whole(void **state)
     assert_int_equal(s3_sigv4_sign(&f.rq, NULL, &f.s, NULL), CF_OK);
     assert_string_equal(f.s.amz_date, "20261121T143100Z");
     assert_int_equal(cf_buf_get_str(&f.s.string_to_sign, &text, NULL), CF_OK);
-    assert_string_equal(text, "AWS4-HMAC-SHA256\n20261121T143100Z\n20261121/us-east-1/s3/"
-                              "aws4_request\n8afa23b411f12198b46b85c4f459347e8574e7941bda0e93d847077717ba63c7");
-    assert_string_equal(f.s.signature, "6c19eae4d3bd640ac435bb21a17a57e00623e29bea9725dd9e77a4bb3fe24d29");
+    assert_string_equal(
+        text, "AWS4-HMAC-SHA256\n20261121T143100Z\n20261121/us-east-1/s3/"
+              "aws4_request\n8afa23b411f12198b46b85c4f459347e8574e7941bda0e93d847077717ba63c7");
+    assert_string_equal(f.s.signature,
+                        "6c19eae4d3bd640ac435bb21a17a57e00623e29bea9725dd9e77a4bb3fe24d29");
     assert_int_equal(cf_buf_get_str(&f.s.authorization, &text, NULL), CF_OK);
-    assert_string_equal(text, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/us-east-1/s3/aws4_request, "
-                              "SignedHeaders=host;x-amz-content-sha256;x-amz-date, "
-                              "Signature=6c19eae4d3bd640ac435bb21a17a57e00623e29bea9725dd9e77a4bb3fe24d29");
+    assert_string_equal(
+        text, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/us-east-1/s3/aws4_request, "
+              "SignedHeaders=host;x-amz-content-sha256;x-amz-date, "
+              "Signature=6c19eae4d3bd640ac435bb21a17a57e00623e29bea9725dd9e77a4bb3fe24d29");
 }
 
 /* The key is computed once a day, region, service and secret. */
@@ -223,9 +243,18 @@ typedef struct refused_case {
 static const refused_case refused_cases[] = {
     {"no host", {{0}, {0}}, 0, "a request without a host header cannot be signed"},
     {"no name", {S(""), S("v")}, 2, "a header has no name"},
-    {"a line break in a value", {S("X-A"), S("v\r\nevil: 1")}, 2, "header 'x-a' has a line break or NUL in its value"},
-    {"a NUL in a value", {S("x-a"), S("v\0w")}, 2, "header 'x-a' has a line break or NUL in its value"},
-    {"a line break in a name", {S("x\na"), S("v")}, 2, "a header's name has a line break or NUL in it"},
+    {"a line break in a value",
+     {S("X-A"), S("v\r\nevil: 1")},
+     2,
+     "header 'x-a' has a line break or NUL in its value"},
+    {"a NUL in a value",
+     {S("x-a"), S("v\0w")},
+     2,
+     "header 'x-a' has a line break or NUL in its value"},
+    {"a line break in a name",
+     {S("x\na"), S("v")},
+     2,
+     "a header's name has a line break or NUL in it"},
     {"what the signer adds",
      {S("X-Amz-Date"), S("v")},
      2,
@@ -282,7 +311,8 @@ static void test_decode(void **state)
         assert_int_equal(s3_uri_decode(cf_slice_str(bad[i]), false, &b, NULL), CF_ERR_PARSE);
     cf_buf_clear(&b);
     assert_int_equal(
-        s3_uri_encode(cf_slice_str("0123456789012345678901                                 "), false, &b, NULL),
+        s3_uri_encode(cf_slice_str("0123456789012345678901                                 "),
+                      false, &b, NULL),
         CF_ERR_TOO_LARGE);
     assert_int_equal(b.len, 0);
 }
@@ -311,8 +341,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_canonical), cmocka_unit_test(test_whole),        cmocka_unit_test(test_key_cache),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_region_limit), cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_canonical),    cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_key_cache),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_region_limit), cmocka_unit_test(test_decode),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

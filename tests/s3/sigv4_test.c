@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Signature V4 against published cases: four checks a case (canonical request, string to sign, signature,
- * Authorization), so that a failure says which step is wrong. Data: ../shared/vectors/sigv4 (not part of this tree).
+ * Signature V4 against published cases: four checks a case (canonical request, string to sign,
+ * signature, Authorization), so that a failure says which step is wrong. Data:
+ * ../shared/vectors/sigv4 (not part of this tree).
  */
 #include "s3/sigv4.h"
 
@@ -27,17 +28,19 @@ static const char *text_of(const json_t *object, const char *key)
     return text == NULL ? "" : text;
 }
 
-static void check(totals *t, const char *name, const char *step, const char *expected, cf_slice found)
+static void check(totals *t, const char *name, const char *step, const char *expected,
+                  cf_slice found)
 {
     t->checks++;
     if (cf_slice_eq(cf_slice_str(expected), found))
         return;
     t->failed++;
-    (void)printf("FAILED %s: %s\n expected: %s\n found:    %.*s\n", name, step, expected, CF_SLICE_FMT(found));
+    (void)printf("FAILED %s: %s\n expected: %s\n found:    %.*s\n", name, step, expected,
+                 CF_SLICE_FMT(found));
 }
 
-/* "a=b&c" -> decoded pairs, pointing into text. '+' is a space here: only curl's two cases have one, and we never
- * send it. */
+/* "a=b&c" -> decoded pairs, pointing into text. '+' is a space here: only curl's two cases have
+ * one, and we never send it. */
 static size_t parse_query(const char *query, cf_buf *text, s3_pair pairs[PAIRS_MAX])
 {
     size_t total = 0;
@@ -47,12 +50,14 @@ static size_t parse_query(const char *query, cf_buf *text, s3_pair pairs[PAIRS_M
     cf_slice rest = cf_slice_str(query);
     while (rest.len > 0) {
         const uint8_t *const end = memchr(rest.ptr, '&', rest.len);
-        const cf_slice part = cf_slice_of(rest.ptr, end == NULL ? rest.len : (size_t)(end - rest.ptr));
+        const cf_slice part =
+            cf_slice_of(rest.ptr, end == NULL ? rest.len : (size_t)(end - rest.ptr));
         rest = end == NULL ? (cf_slice){0} : cf_slice_of(end + 1, rest.len - part.len - 1);
         const uint8_t *const eq = part.len == 0 ? NULL : memchr(part.ptr, '=', part.len);
         const size_t name_len = eq == NULL ? part.len : (size_t)(eq - part.ptr);
         const cf_slice raw[2] = {cf_slice_of(part.ptr, name_len),
-                                 eq == NULL ? (cf_slice){0} : cf_slice_of(eq + 1, part.len - name_len - 1)};
+                                 eq == NULL ? (cf_slice){0}
+                                            : cf_slice_of(eq + 1, part.len - name_len - 1)};
         cf_slice decoded[2];
         for (int i = 0; i < 2; i++) {
             const size_t at = text->len;
@@ -67,8 +72,10 @@ static size_t parse_query(const char *query, cf_buf *text, s3_pair pairs[PAIRS_M
     return total;
 }
 
-/* The headers of a case but those that the signer adds itself, and those its canonical request does not list. */
-static size_t pick_headers(const json_t *headers, const char *signed_line, s3_pair pairs[PAIRS_MAX], bool *ret_payload)
+/* The headers of a case but those that the signer adds itself, and those its canonical request does
+ * not list. */
+static size_t pick_headers(const json_t *headers, const char *signed_line, s3_pair pairs[PAIRS_MAX],
+                           bool *ret_payload)
 {
     size_t total = 0;
     size_t i = 0;
@@ -105,7 +112,8 @@ static void last_lines(const char *canonical, char signed_line[2048], const char
     *ret_hash = hash;
 }
 
-static void run_case(totals *t, const json_t *c, const char *name, const json_t *expected, s3_sigv4_mode mode)
+static void run_case(totals *t, const json_t *c, const char *name, const json_t *expected,
+                     s3_sigv4_mode mode)
 {
     s3_pair query[PAIRS_MAX];
     s3_pair headers[PAIRS_MAX];
@@ -129,7 +137,8 @@ static void run_case(totals *t, const json_t *c, const char *name, const json_t 
     s3_sigv4_init(&s);
     cf_buf_init(&path, 64 * 1024);
     last_lines(canonical, signed_line, &hash);
-    const size_t header_total = pick_headers(json_object_get(c, "headers"), signed_line, headers, &payload);
+    const size_t header_total =
+        pick_headers(json_object_get(c, "headers"), signed_line, headers, &payload);
     const size_t query_total = parse_query(text_of(c, "query"), &query_text, query);
     const bool with_token = strstr(signed_line, ";x-amz-security-token;") != NULL;
     int64_t now_ms = 0;
@@ -172,9 +181,11 @@ static void run_case(totals *t, const json_t *c, const char *name, const json_t 
         return;
     }
     check(t, name, "canonical request", canonical, cf_buf_slice(&s.canonical_request));
-    check(t, name, "string to sign", text_of(expected, "string_to_sign"), cf_buf_slice(&s.string_to_sign));
+    check(t, name, "string to sign", text_of(expected, "string_to_sign"),
+          cf_buf_slice(&s.string_to_sign));
     check(t, name, "signature", text_of(expected, "signature"), cf_slice_str(s.signature));
-    check(t, name, "authorization", text_of(expected, "authorization"), cf_buf_slice(&s.authorization));
+    check(t, name, "authorization", text_of(expected, "authorization"),
+          cf_buf_slice(&s.authorization));
 }
 
 static void run_suite(totals *t, const json_t *suite)
@@ -200,8 +211,8 @@ static void run_key(totals *t, const json_t *c)
     char hex[CF_SHA256_HEX_SIZE] = "";
     t->cases++;
     if (cf_secret_set(&secret, cf_slice_str(text_of(c, "secret_access_key")), NULL) == CF_OK &&
-        s3_sigv4_key_derive(&key, &secret, text_of(c, "date"), text_of(c, "region"), text_of(c, "service"), NULL) ==
-            CF_OK)
+        s3_sigv4_key_derive(&key, &secret, text_of(c, "date"), text_of(c, "region"),
+                            text_of(c, "service"), NULL) == CF_OK)
         cf_hex_render(cf_slice_of(key.key, CF_SHA256_LEN), hex);
     check(t, text_of(c, "id"), "signing key", text_of(c, "signing_key"), cf_slice_str(hex));
 }
@@ -238,7 +249,8 @@ static void run_paths(totals *t, const json_t *paths)
         cf_buf_init(&out, 64 * 1024);
         const bool s3 = strcmp(mode, "generic") != 0;
         /* Three known quirks (ref_agrees false or null), where we go another way:
-         * "/+" in S3: aws4 reads a raw '+' as a space. A plus in a path is a plus (RFC 3986); we send %2B always.
+         * "/+" in S3: aws4 reads a raw '+' as a space. A plus in a path is a plus (RFC 3986); we
+         * send %2B always.
          * "//a/b/..//c/." generic: RFC 3986 5.2.4 keeps the slash of a last dot segment.
          * curl's unnormalised mode signs "/a=b" as it is; the server decodes and encodes: %3D. */
         if (s3 && strcmp(wire, "/++") == 0)
@@ -248,7 +260,8 @@ static void run_paths(totals *t, const json_t *paths)
         else if (strcmp(mode, "curl-unnormalized") == 0 && strcmp(wire, "/a=b") == 0)
             expected = "/a%3Db";
         t->cases++;
-        if (s3_uri_render_path(cf_slice_str(wire), s3 ? S3_URI_PATH_S3 : S3_URI_PATH_GENERIC, &out, NULL) != CF_OK)
+        if (s3_uri_render_path(cf_slice_str(wire), s3 ? S3_URI_PATH_S3 : S3_URI_PATH_GENERIC, &out,
+                               NULL) != CF_OK)
             cf_buf_clear(&out);
         check(t, wire, mode, expected, cf_buf_slice(&out));
     }
@@ -313,7 +326,8 @@ int main(void)
     run_paths(&t, json_object_get(canonical, "paths"));
     run_queries(&t, json_object_get(canonical, "queries"));
     run_values(&t, json_object_get(canonical, "header_values"));
-    (void)printf("sigv4: %u cases, %u checks, %u failed; not applicable (presign, chunk, trailer): %u\n", t.cases,
-                 t.checks, t.failed, t.not_applicable);
+    (void)printf(
+        "sigv4: %u cases, %u checks, %u failed; not applicable (presign, chunk, trailer): %u\n",
+        t.cases, t.checks, t.failed, t.not_applicable);
     return t.failed == 0 && t.cases > 0 ? 0 : 1;
 }

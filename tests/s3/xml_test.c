@@ -19,7 +19,8 @@
 #define OBJECT(key) "<Contents><Key>" key "</Key><Size>1</Size></Contents>"
 #define LIST(body)  "<ListBucketResult>" body "</ListBucketResult>"
 
-static cf_slice repeat(cf_buf *b, const char *head, const char *unit, size_t times, const char *tail)
+static cf_slice repeat(cf_buf *b, const char *head, const char *unit, size_t times,
+                       const char *tail)
 {
     cf_buf_init(b, S3_XML_BODY_MAX + 4096);
     assert_int_equal(cf_buf_append_str(b, head, NULL), CF_OK);
@@ -40,10 +41,13 @@ static void test_list(void **state)
 {
     (void)state;
     static const char body[] =
-        "\n  " DECL "<ListBucketResult" NS "><Name>b</Name><Prefix>p</Prefix><KeyCount>2</KeyCount><MaxKeys>2</MaxKeys>"
-        "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>1+/=</"
+        "\n  " DECL "<ListBucketResult" NS
+        "><Name>b</Name><Prefix>p</Prefix><KeyCount>2</KeyCount><MaxKeys>2</MaxKeys>"
+        "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated><NextContinuationToken>1+/"
+        "=</"
         "NextContinuationToken>"
-        "<Contents><Key>p%2Fa+b%2Bc%C3%A9</Key><LastModified>2026-11-21T14:31:00.000Z</LastModified>"
+        "<Contents><Key>p%2Fa+b%2Bc%C3%A9</Key><LastModified>2026-11-21T14:31:00.000Z</"
+        "LastModified>"
         "<ETag>&quot;abc&quot;</ETag><Size>5497558138880</Size><Owner><ID>x</ID></Owner>"
         "<StorageClass>STANDARD</StorageClass></Contents>"
         "<CommonPrefixes><Prefix>p%2Fd%2F</Prefix></CommonPrefixes></ListBucketResult>\n";
@@ -68,9 +72,12 @@ typedef struct key_case {
 
 static const key_case key_cases[] = {
     {"no encoding: percent and plus are themselves", LIST(OBJECT("a%2Fb+c")), "a%2Fb+c"},
-    {"encoded, with %20: a plus is a plus", LIST("<EncodingType>url</EncodingType>" OBJECT("a%20b+c")), "a b+c"},
-    {"encoded, without %20: a plus is a space", LIST("<EncodingType>url</EncodingType>" OBJECT("a+b")), "a b"},
-    {"the encoding told behind the keys", LIST(OBJECT("a%2Fb") "<EncodingType>url</EncodingType>"), "a/b"},
+    {"encoded, with %20: a plus is a plus",
+     LIST("<EncodingType>url</EncodingType>" OBJECT("a%20b+c")), "a b+c"},
+    {"encoded, without %20: a plus is a space",
+     LIST("<EncodingType>url</EncodingType>" OBJECT("a+b")), "a b"},
+    {"the encoding told behind the keys", LIST(OBJECT("a%2Fb") "<EncodingType>url</EncodingType>"),
+     "a/b"},
     {"entities", LIST(OBJECT("&lt;&amp;&#x41;&#66;&gt;")), "<&AB>"},
     {"CDATA", LIST(OBJECT("<![CDATA[a&b]]>")), "a&b"},
     {"another prefix of the namespace",
@@ -88,8 +95,8 @@ static void test_list_keys(void **state)
         CF_CLEANUP(s3_xml_page_deinit)
         s3_xml_page p = {0};
         cf_error e = {0};
-        if (s3_xml_parse_list(cf_slice_str(key_cases[i].body), &p, &e) != CF_OK || p.entry_total != 1 ||
-            !slice_is(p.entries[0].key, key_cases[i].key))
+        if (s3_xml_parse_list(cf_slice_str(key_cases[i].body), &p, &e) != CF_OK ||
+            p.entry_total != 1 || !slice_is(p.entries[0].key, key_cases[i].key))
             fail_msg("%s: %s", key_cases[i].title, e.message);
     }
 }
@@ -102,31 +109,39 @@ static const refused_case list_refused[] = {
     {"nothing", "", "the XML is empty"},
     {"white space", " \n\t", "the XML is empty"},
     {"no XML", "Service Unavailable", "the XML is malformed in line 1"},
-    {"a page of a proxy", "<html><body>502</body></html>", "the XML's root is 'html', not 'ListBucketResult'"},
+    {"a page of a proxy", "<html><body>502</body></html>",
+     "the XML's root is 'html', not 'ListBucketResult'"},
     {"cut off", "<ListBucketResult>\n<Contents>", "the XML is malformed in line 2"},
     {"two roots", LIST("") LIST(""), "the XML is malformed in line 1"},
     {"a DOCTYPE", "<!DOCTYPE a [<!ENTITY b \"c\">]>" LIST(OBJECT("&b;")), "the XML has a DOCTYPE"},
-    {"an external DOCTYPE", "<?xml version=\"1.0\"?><!DOCTYPE a SYSTEM \"file:///etc/passwd\">" LIST(""),
+    {"an external DOCTYPE",
+     "<?xml version=\"1.0\"?><!DOCTYPE a SYSTEM \"file:///etc/passwd\">" LIST(""),
      "the XML has a DOCTYPE"},
     {"an unknown entity", LIST(OBJECT("&nbsp;")), "the XML is malformed in line 1"},
     {"a NUL by reference", LIST(OBJECT("a&#0;")), "the XML is malformed in line 1"},
-    {"a NUL by percent", LIST("<EncodingType>url</EncodingType>" OBJECT("a%00")), "a key has a NUL in it"},
+    {"a NUL by percent", LIST("<EncodingType>url</EncodingType>" OBJECT("a%00")),
+     "a key has a NUL in it"},
     {"broken UTF-8", LIST(OBJECT("a\xC3(")), "the XML is malformed in line 1"},
-    {"broken UTF-8 by percent", LIST("<EncodingType>url</EncodingType>" OBJECT("a%FF")), "a key is not UTF-8"},
+    {"broken UTF-8 by percent", LIST("<EncodingType>url</EncodingType>" OBJECT("a%FF")),
+     "a key is not UTF-8"},
     {"a percent sign alone", LIST("<EncodingType>url</EncodingType>" OBJECT("a%")),
      "a key is not percent-encoded as it claims to be"},
     {"an empty key", LIST(OBJECT("")), "a key is empty"},
     {"no key", LIST("<Contents><Size>1</Size></Contents>"), "a key is empty"},
     {"no size", LIST("<Contents><Key>k</Key></Contents>"), "an object in the list has no size"},
     {"an empty object", LIST("<Contents/>"), "an object in the list has no key"},
-    {"a negative size", LIST("<Contents><Key>k</Key><Size>-1</Size></Contents>"), "the size of an object is no number"},
+    {"a negative size", LIST("<Contents><Key>k</Key><Size>-1</Size></Contents>"),
+     "the size of an object is no number"},
     {"a size of 2^64", LIST("<Contents><Key>k</Key><Size>18446744073709551616</Size></Contents>"),
      "the size of an object is no number"},
-    {"a time that is none", LIST("<Contents><LastModified>today</LastModified></Contents>"), "LastModified is no time"},
-    {"truncated perhaps", LIST("<IsTruncated>yes</IsTruncated>"), "IsTruncated is neither true nor false"},
+    {"a time that is none", LIST("<Contents><LastModified>today</LastModified></Contents>"),
+     "LastModified is no time"},
+    {"truncated perhaps", LIST("<IsTruncated>yes</IsTruncated>"),
+     "IsTruncated is neither true nor false"},
     {"truncated without a token", LIST("<IsTruncated>true</IsTruncated>"),
      "the list goes on, but the answer has no token"},
-    {"too deep", LIST("<a><a><a><a><a><a><a><a><a><a><a><a></a></a></a></a></a></a></a></a></a></a></a></a>"),
+    {"too deep",
+     LIST("<a><a><a><a><a><a><a><a><a><a><a><a></a></a></a></a></a></a></a></a></a></a></a></a>"),
      "the XML is deeper than the 12 levels allowed"},
 };
 
@@ -156,12 +171,18 @@ static const size_case size_cases[] = {
      "</Key><Size>1</Size></Contents></ListBucketResult>", CF_OK},
     {"one more", "<ListBucketResult><Contents><Key>", "k", S3_KEY_LEN_MAX + 1,
      "</Key><Size>1</Size></Contents></ListBucketResult>", CF_ERR_PROTOCOL},
-    {"10,000 entries", "<ListBucketResult>", OBJECT("k"), S3_XML_ENTRY_TOTAL_MAX, "</ListBucketResult>", CF_OK},
-    {"one more", "<ListBucketResult>", OBJECT("k"), S3_XML_ENTRY_TOTAL_MAX + 1, "</ListBucketResult>", CF_ERR_PROTOCOL},
-    {"100,000 elements", "<ListBucketResult>", "<a/>", S3_XML_ELEMENT_TOTAL_MAX - 1, "</ListBucketResult>", CF_OK},
-    {"one more", "<ListBucketResult>", "<a/>", S3_XML_ELEMENT_TOTAL_MAX, "</ListBucketResult>", CF_ERR_PROTOCOL},
-    {"a text of 64 KiB", "<ListBucketResult><a>", "x", S3_XML_TEXT_LEN_MAX, "</a></ListBucketResult>", CF_OK},
-    {"one more", "<ListBucketResult><a>", "x", S3_XML_TEXT_LEN_MAX + 1, "</a></ListBucketResult>", CF_ERR_PROTOCOL},
+    {"10,000 entries", "<ListBucketResult>", OBJECT("k"), S3_XML_ENTRY_TOTAL_MAX,
+     "</ListBucketResult>", CF_OK},
+    {"one more", "<ListBucketResult>", OBJECT("k"), S3_XML_ENTRY_TOTAL_MAX + 1,
+     "</ListBucketResult>", CF_ERR_PROTOCOL},
+    {"100,000 elements", "<ListBucketResult>", "<a/>", S3_XML_ELEMENT_TOTAL_MAX - 1,
+     "</ListBucketResult>", CF_OK},
+    {"one more", "<ListBucketResult>", "<a/>", S3_XML_ELEMENT_TOTAL_MAX, "</ListBucketResult>",
+     CF_ERR_PROTOCOL},
+    {"a text of 64 KiB", "<ListBucketResult><a>", "x", S3_XML_TEXT_LEN_MAX,
+     "</a></ListBucketResult>", CF_OK},
+    {"one more", "<ListBucketResult><a>", "x", S3_XML_TEXT_LEN_MAX + 1, "</a></ListBucketResult>",
+     CF_ERR_PROTOCOL},
     {"16 MiB", "<ListBucketResult>", " ", S3_XML_BODY_MAX, "</ListBucketResult>", CF_ERR_PROTOCOL},
 };
 
@@ -175,7 +196,8 @@ static void test_sizes(void **state)
         CF_CLEANUP(cf_buf_deinit)
         cf_buf b = {0};
         cf_error e = {0};
-        const cf_err err = s3_xml_parse_list(repeat(&b, c->head, c->unit, c->times, c->tail), &p, &e);
+        const cf_err err =
+            s3_xml_parse_list(repeat(&b, c->head, c->unit, c->times, c->tail), &p, &e);
         if (err != c->err)
             fail_msg("%s: %s %s", c->title, cf_err_name(err), e.message);
     }
@@ -190,12 +212,14 @@ static void test_error(void **state)
     static const char redirect[] =
         DECL "<Error><Code>PermanentRedirect</Code><Message>use\nthe \x1b"
              "other</Message>"
-             "<Endpoint>b.s3.eu-west-1.amazonaws.com</Endpoint><Bucket>b</Bucket><Region>eu-west-1</Region>"
+             "<Endpoint>b.s3.eu-west-1.amazonaws.com</Endpoint><Bucket>b</"
+             "Bucket><Region>eu-west-1</Region>"
              "<RequestId>R1</RequestId></Error>";
     /* ESC is no XML character: the whole is refused, as libxml2 does. */
     assert_int_equal(s3_xml_parse_error(cf_slice_str(redirect), &error, NULL), CF_ERR_PROTOCOL);
     static const char good[] =
-        "<Error><Code>RequestTimeTooSkewed</Code><Message>a\nb&#x9B;c</Message><Region>eu-west-1</Region>"
+        "<Error><Code>RequestTimeTooSkewed</Code><Message>a\nb&#x9B;c</Message><Region>eu-west-1</"
+        "Region>"
         "<RequestId>R1</RequestId><ServerTime>2026-11-21T14:31:00Z</ServerTime></Error>";
     assert_int_equal(s3_xml_parse_error(cf_slice_str(good), &error, NULL), CF_OK);
     assert_string_equal(error.code, "RequestTimeTooSkewed");
@@ -203,8 +227,9 @@ static void test_error(void **state)
     assert_string_equal(error.region, "eu-west-1");
     assert_string_equal(error.request_id, "R1");
     assert_true(error.server_utc_ms == 1795271460000);
-    static const char sts[] = "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>m</Message>"
-                              "</Error><RequestId>R2</RequestId></ErrorResponse>";
+    static const char sts[] =
+        "<ErrorResponse><Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>m</Message>"
+        "</Error><RequestId>R2</RequestId></ErrorResponse>";
     assert_int_equal(s3_xml_parse_error(cf_slice_str(sts), &error, NULL), CF_OK);
     assert_string_equal(error.code, "ExpiredToken");
     assert_string_equal(error.request_id, "R2");
@@ -217,14 +242,16 @@ static void test_error_refused(void **state)
     static const refused_case cases[] = {
         {"no code", "<Error><Message>m</Message></Error>", "the error has no code"},
         {"an empty code", "<Error><Code/></Error>", "the error has no code"},
-        {"another root", "<Errors><Code>a</Code></Errors>", "the XML's root is 'Errors', not 'Error'"},
+        {"another root", "<Errors><Code>a</Code></Errors>",
+         "the XML's root is 'Errors', not 'Error'"},
         {"a code too deep", "<Error><a><Code>a</Code></a></Error>", "the error has no code"},
         {"text", "AccessDenied", "the XML is malformed in line 1"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         s3_xml_error error = {.code = "untouched"};
         cf_error e = {0};
-        assert_int_equal(s3_xml_parse_error(cf_slice_str(cases[i].body), &error, &e), CF_ERR_PROTOCOL);
+        assert_int_equal(s3_xml_parse_error(cf_slice_str(cases[i].body), &error, &e),
+                         CF_ERR_PROTOCOL);
         assert_string_equal(e.message, cases[i].message);
         assert_string_equal(error.code, "untouched");
     }
@@ -232,7 +259,9 @@ static void test_error_refused(void **state)
     CF_CLEANUP(cf_buf_deinit)
     cf_buf b = {0};
     s3_xml_error error = {0};
-    assert_int_equal(s3_xml_parse_error(repeat(&b, "<Error><Code>", "c", 100, "</Code></Error>"), &error, NULL), CF_OK);
+    assert_int_equal(
+        s3_xml_parse_error(repeat(&b, "<Error><Code>", "c", 100, "</Code></Error>"), &error, NULL),
+        CF_OK);
     assert_int_equal(strlen(error.code), CF_ERROR_CODE_LEN_MAX - 1);
 }
 
@@ -246,37 +275,45 @@ static void test_multipart(void **state)
     bool failed = true;
     s3_xml_error error = {0};
     cf_error e = {0};
-    assert_int_equal(s3_xml_parse_initiate(cf_slice_str("<InitiateMultipartUploadResult><Bucket>b</Bucket><UploadId>u/"
-                                                        "+=</UploadId></InitiateMultipartUploadResult>"),
-                                           id, &e),
-                     CF_OK);
-    assert_string_equal(id, "u/+=");
-    assert_int_equal(s3_xml_parse_initiate(cf_slice_str("<InitiateMultipartUploadResult/>"), id, &e), CF_ERR_PROTOCOL);
-    assert_string_equal(e.message, "the answer has no UploadId");
     assert_int_equal(
         s3_xml_parse_initiate(
-            cf_slice_str("<InitiateMultipartUploadResult><UploadId>a\nb</UploadId></InitiateMultipartUploadResult>"),
+            cf_slice_str("<InitiateMultipartUploadResult><Bucket>b</Bucket><UploadId>u/"
+                         "+=</UploadId></InitiateMultipartUploadResult>"),
             id, &e),
+        CF_OK);
+    assert_string_equal(id, "u/+=");
+    assert_int_equal(
+        s3_xml_parse_initiate(cf_slice_str("<InitiateMultipartUploadResult/>"), id, &e),
+        CF_ERR_PROTOCOL);
+    assert_string_equal(e.message, "the answer has no UploadId");
+    assert_int_equal(
+        s3_xml_parse_initiate(cf_slice_str("<InitiateMultipartUploadResult><UploadId>a\nb</"
+                                           "UploadId></InitiateMultipartUploadResult>"),
+                              id, &e),
         CF_ERR_PROTOCOL);
     assert_string_equal(e.message, "UploadId has a control character");
     assert_string_equal(id, "u/+=");
 
     assert_int_equal(
-        s3_xml_parse_complete(cf_slice_str("   \n \n" DECL "<CompleteMultipartUploadResult" NS
-                                           "><ETag>&quot;a-2&quot;</ETag></CompleteMultipartUploadResult>"),
-                              etag, &failed, &error, &e),
+        s3_xml_parse_complete(
+            cf_slice_str("   \n \n" DECL "<CompleteMultipartUploadResult" NS
+                         "><ETag>&quot;a-2&quot;</ETag></CompleteMultipartUploadResult>"),
+            etag, &failed, &error, &e),
         CF_OK);
     assert_false(failed);
     assert_string_equal(etag, "\"a-2\"");
     assert_int_equal(
-        s3_xml_parse_complete(cf_slice_str("\n\n<Error><Code>InternalError</Code><Message>again</Message></Error>"),
-                              etag, &failed, &error, &e),
+        s3_xml_parse_complete(
+            cf_slice_str("\n\n<Error><Code>InternalError</Code><Message>again</Message></Error>"),
+            etag, &failed, &error, &e),
         CF_OK);
     assert_true(failed);
     assert_string_equal(error.code, "InternalError");
     assert_string_equal(etag, "\"a-2\"");
-    assert_int_equal(s3_xml_parse_complete(cf_slice_str("   "), etag, &failed, &error, &e), CF_ERR_PROTOCOL);
-    assert_int_equal(s3_xml_parse_complete(cf_slice_str("<CompleteMultipartUploadResult/>"), etag, &failed, &error, &e),
+    assert_int_equal(s3_xml_parse_complete(cf_slice_str("   "), etag, &failed, &error, &e),
+                     CF_ERR_PROTOCOL);
+    assert_int_equal(s3_xml_parse_complete(cf_slice_str("<CompleteMultipartUploadResult/>"), etag,
+                                           &failed, &error, &e),
                      CF_ERR_PROTOCOL);
     assert_string_equal(e.message, "the answer has no ETag");
 }
@@ -284,16 +321,20 @@ static void test_multipart(void **state)
 static void test_uploads(void **state)
 {
     (void)state;
-#define UPLOAD "<Upload><Key>a%2Fb</Key><UploadId>u</UploadId><Initiated>2026-11-21T14:31:00.000Z</Initiated></Upload>"
-#define UPLOADS(body)                                                                                                  \
-    "<ListMultipartUploadsResult><EncodingType>url</EncodingType>" body "</ListMultipartUploadsResult>"
+#define UPLOAD                                                                                     \
+    "<Upload><Key>a%2Fb</Key><UploadId>u</UploadId><Initiated>2026-11-21T14:31:00.000Z</"          \
+    "Initiated></Upload>"
+#define UPLOADS(body)                                                                              \
+    "<ListMultipartUploadsResult><EncodingType>url</EncodingType>" body                            \
+    "</ListMultipartUploadsResult>"
     CF_CLEANUP(s3_xml_uploads_deinit)
     s3_xml_uploads u = {0};
     cf_error e = {0};
     assert_int_equal(
         s3_xml_parse_uploads(
-            cf_slice_str(UPLOADS(UPLOAD UPLOAD "<IsTruncated>true</IsTruncated><NextKeyMarker>a%2Fb</NextKeyMarker>"
-                                               "<NextUploadIdMarker>u</NextUploadIdMarker>")),
+            cf_slice_str(UPLOADS(
+                UPLOAD UPLOAD "<IsTruncated>true</IsTruncated><NextKeyMarker>a%2Fb</NextKeyMarker>"
+                              "<NextUploadIdMarker>u</NextUploadIdMarker>")),
             &u, &e),
         CF_OK);
     assert_int_equal(u.entry_total, 2);
@@ -304,11 +345,14 @@ static void test_uploads(void **state)
     static const refused_case cases[] = {
         {"no id", UPLOADS("<Upload><Key>k</Key></Upload>"), "an upload has no id"},
         {"no key", UPLOADS("<Upload><UploadId>k</UploadId></Upload>"), "a key is empty"},
-        {"no marker", UPLOADS("<IsTruncated>true</IsTruncated>"), "the list goes on, but the answer has no marker"},
-        {"another answer", LIST(""), "the XML's root is 'ListBucketResult', not 'ListMultipartUploadsResult'"},
+        {"no marker", UPLOADS("<IsTruncated>true</IsTruncated>"),
+         "the list goes on, but the answer has no marker"},
+        {"another answer", LIST(""),
+         "the XML's root is 'ListBucketResult', not 'ListMultipartUploadsResult'"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(s3_xml_parse_uploads(cf_slice_str(cases[i].body), &u, &e), CF_ERR_PROTOCOL);
+        assert_int_equal(s3_xml_parse_uploads(cf_slice_str(cases[i].body), &u, &e),
+                         CF_ERR_PROTOCOL);
         assert_string_equal(e.message, cases[i].message);
         assert_int_equal(u.entry_total, 2);
     }
@@ -323,23 +367,28 @@ static void test_deletions(void **state)
     assert_int_equal(s3_xml_parse_deletions(cf_slice_str("<DeleteResult/>"), &d, &e), CF_OK);
     assert_int_equal(d.failed_total, 0);
     assert_int_equal(
-        s3_xml_parse_deletions(cf_slice_str("<DeleteResult><Deleted><Key>a</Key></Deleted><Error><Key>b</"
-                                            "Key><Code>AccessDenied</Code><Message>m</Message></Error></DeleteResult>"),
-                               &d, &e),
+        s3_xml_parse_deletions(
+            cf_slice_str(
+                "<DeleteResult><Deleted><Key>a</Key></Deleted><Error><Key>b</"
+                "Key><Code>AccessDenied</Code><Message>m</Message></Error></DeleteResult>"),
+            &d, &e),
         CF_OK);
     assert_int_equal(d.deleted_total, 1);
     assert_int_equal(d.failed_total, 1);
     assert_true(slice_is(d.failed[0].key, "b"));
     assert_true(slice_is(d.failed[0].code, "AccessDenied"));
     assert_int_equal(
-        s3_xml_parse_deletions(cf_slice_str("<DeleteResult><Error><Key>b</Key></Error></DeleteResult>"), &d, &e),
+        s3_xml_parse_deletions(
+            cf_slice_str("<DeleteResult><Error><Key>b</Key></Error></DeleteResult>"), &d, &e),
         CF_ERR_PROTOCOL);
     assert_string_equal(e.message, "a failed deletion has no code");
     assert_int_equal(
-        s3_xml_parse_deletions(cf_slice_str("<DeleteResult><Error><Code>c</Code></Error></DeleteResult>"), &d, &e),
+        s3_xml_parse_deletions(
+            cf_slice_str("<DeleteResult><Error><Code>c</Code></Error></DeleteResult>"), &d, &e),
         CF_ERR_PROTOCOL);
     assert_string_equal(e.message, "a key is empty");
-    assert_int_equal(s3_xml_parse_deletions(cf_slice_str("<Error><Code>c</Code></Error>"), &d, &e), CF_ERR_PROTOCOL);
+    assert_int_equal(s3_xml_parse_deletions(cf_slice_str("<Error><Code>c</Code></Error>"), &d, &e),
+                     CF_ERR_PROTOCOL);
 }
 
 /* ---- requests ---- */
@@ -354,28 +403,33 @@ static void test_render(void **state)
     const s3_xml_part parts[] = {{1, "\"a\""}, {2, "b<&>'"}};
     assert_int_equal(s3_xml_render_complete(parts, 2, &b, NULL), CF_OK);
     assert_int_equal(cf_buf_get_str(&b, &text, NULL), CF_OK);
-    assert_string_equal(
-        text, "<CompleteMultipartUpload" NS "><Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag></Part>"
-              "<Part><PartNumber>2</PartNumber><ETag>b&lt;&amp;&gt;&apos;</ETag></Part></CompleteMultipartUpload>");
+    assert_string_equal(text, "<CompleteMultipartUpload" NS
+                              "><Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag></Part>"
+                              "<Part><PartNumber>2</PartNumber><ETag>b&lt;&amp;&gt;&apos;</ETag></"
+                              "Part></CompleteMultipartUpload>");
     cf_buf_clear(&b);
     const char *const keys[] = {"a\r\n\t", "\xC3\xA9"};
     assert_int_equal(s3_xml_render_delete(keys, 2, &b, NULL), CF_OK);
     assert_int_equal(cf_buf_get_str(&b, &text, NULL), CF_OK);
-    assert_string_equal(text, "<Delete" NS
-                              "><Quiet>true</Quiet><Object><Key>a&#xD;&#xA;&#x9;</Key></Object><Object><Key>\xC3\xA9"
-                              "</Key></Object></Delete>");
+    assert_string_equal(
+        text,
+        "<Delete" NS
+        "><Quiet>true</Quiet><Object><Key>a&#xD;&#xA;&#x9;</Key></Object><Object><Key>\xC3\xA9"
+        "</Key></Object></Delete>");
     cf_buf_clear(&b);
     assert_int_equal(s3_xml_render_location("eu-west-1", &b, NULL), CF_OK);
     assert_int_equal(cf_buf_get_str(&b, &text, NULL), CF_OK);
-    assert_string_equal(text, "<CreateBucketConfiguration" NS
-                              "><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>");
+    assert_string_equal(
+        text, "<CreateBucketConfiguration" NS
+              "><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>");
 }
 
 static void test_render_refused(void **state)
 {
     (void)state;
     static const refused_case cases[] = {
-        {"a control character", "a\x01", "a text with the control character 0x01 cannot be sent as XML"},
+        {"a control character", "a\x01",
+         "a text with the control character 0x01 cannot be sent as XML"},
         {"broken UTF-8", "a\xFF", "a text that is not UTF-8 cannot be sent as XML"},
         {"U+FFFF", "\xEF\xBF\xBF", "a text with U+FFFE or U+FFFF cannot be sent as XML"},
     };
@@ -413,10 +467,12 @@ int main(void)
 {
     s3_xml_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),      cmocka_unit_test(test_list_keys),      cmocka_unit_test(test_list_refused),
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_error),          cmocka_unit_test(test_error_refused),
-        cmocka_unit_test(test_multipart), cmocka_unit_test(test_uploads),        cmocka_unit_test(test_deletions),
-        cmocka_unit_test(test_render),    cmocka_unit_test(test_render_refused), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_list),           cmocka_unit_test(test_list_keys),
+        cmocka_unit_test(test_list_refused),   cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_error),          cmocka_unit_test(test_error_refused),
+        cmocka_unit_test(test_multipart),      cmocka_unit_test(test_uploads),
+        cmocka_unit_test(test_deletions),      cmocka_unit_test(test_render),
+        cmocka_unit_test(test_render_refused), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,8 @@
 
 cf_err cf_kdb_checkpoint_parse(cf_slice bytes, int64_t *ret, cf_error *e)
 {
-    CF_ENSURE(bytes.len == CF_KDB_CHECKPOINT_LEN, e, CF_ERR_PARSE, "%zu bytes, a checkpoint has %d", bytes.len,
-              CF_KDB_CHECKPOINT_LEN);
+    CF_ENSURE(bytes.len == CF_KDB_CHECKPOINT_LEN, e, CF_ERR_PARSE, "%zu bytes, a checkpoint has %d",
+              bytes.len, CF_KDB_CHECKPOINT_LEN);
     *ret = (int64_t)cf_le64(bytes.ptr);
     return CF_OK;
 }

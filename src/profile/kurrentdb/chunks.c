@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which chunk files are the log: the latest version of each range, up to the writer's chunk, without a gap.
+ * Which chunk files are the log: the latest version of each range, up to the writer's chunk,
+ * without a gap.
  *
- * Each file is opened once: header and footer are read, compared with the parent's certificate, and the descriptor is
- * either kept (pinned, to be sent) or closed (reused). So a completed chunk costs 256 bytes.
- * A file beyond the writer's chunk is left out: with it a restored node does not start. A file that a merge superseded
- * is left out: the header of the merged one says so, no name does.
+ * Each file is opened once: header and footer are read, compared with the parent's certificate, and
+ * the descriptor is either kept (pinned, to be sent) or closed (reused). So a completed chunk costs
+ * 256 bytes. A file beyond the writer's chunk is left out: with it a restored node does not start.
+ * A file that a merge superseded is left out: the header of the merged one says so, no name does.
  */
 #include "profile/kurrentdb/source.h"
 
@@ -57,9 +58,11 @@ cf_err cf_kdb_chunks_names_hash(const cf_names *names, uint32_t last, uint8_t re
     return cf_hash_final(&h, ret, e);
 }
 
-/* The next start number from *i on, and its latest version. Names are sorted, so versions of one number stand together.
+/* The next start number from *i on, and its latest version. Names are sorted, so versions of one
+ * number stand together.
  */
-static bool candidate_next(const cf_names *names, size_t *i, uint32_t *ret_start, uint32_t *ret_version)
+static bool candidate_next(const cf_names *names, size_t *i, uint32_t *ret_start,
+                           uint32_t *ret_version)
 {
     bool found = false;
 
@@ -107,11 +110,12 @@ static bool line_start(const cf_file_line *line, uint32_t *ret)
     uint32_t version = 0;
 
     return line->step == CF_KDB_STEP_CHUNKS && line->path.len > 3 &&
-           cf_kdb_chunk_name_parse(cf_slice_of(line->path.ptr + 3, line->path.len - 3), ret, &version);
+           cf_kdb_chunk_name_parse(cf_slice_of(line->path.ptr + 3, line->path.len - 3), ret,
+                                   &version);
 }
 
-static bool row_is_known(const cf_kdb_row *row, const char *path, const uint8_t *header, const uint8_t *footer,
-                         const cf_file_line *line)
+static bool row_is_known(const cf_kdb_row *row, const char *path, const uint8_t *header,
+                         const uint8_t *footer, const cf_file_line *line)
 {
     return (row->flags & CF_KDB_ROW_COMPLETED) != 0 && row->size_bytes == line->size_bytes &&
            cf_slice_eq(line->path, cf_slice_str(path)) &&
@@ -120,8 +124,8 @@ static bool row_is_known(const cf_kdb_row *row, const char *path, const uint8_t 
 }
 
 /* Walks the parent's lines up to this chunk's number. Sets REUSED and PRIOR. */
-static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const uint8_t *header, const uint8_t *footer,
-                          uint32_t *covered_until, cf_error *e)
+static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const uint8_t *header,
+                          const uint8_t *footer, uint32_t *covered_until, cf_error *e)
 {
     for (;;) {
         const cf_file_line *line = NULL;
@@ -136,7 +140,8 @@ static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const
         if (named && start > row->start)
             break;
         if (named && line_is_certified(line)) {
-            if (cf_kdb_chunk_header_parse(line->cert_header, &h, /* e= */ NULL) == CF_OK && h.end + 1 > *covered_until)
+            if (cf_kdb_chunk_header_parse(line->cert_header, &h, /* e= */ NULL) == CF_OK &&
+                h.end + 1 > *covered_until)
                 *covered_until = h.end + 1;
             if (!s->opts.full && row_is_known(row, path, header, footer, line))
                 row->flags |= CF_KDB_ROW_REUSED;
@@ -148,28 +153,31 @@ static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const
     return CF_OK;
 }
 
-static cf_err header_refuse(cf_source *s, const char *path, const cf_kdb_chunk_header *h, uint32_t start,
-                            uint32_t version, bool *ret_fit, cf_error *e)
+static cf_err header_refuse(cf_source *s, const char *path, const cf_kdb_chunk_header *h,
+                            uint32_t start, uint32_t version, bool *ret_fit, cf_error *e)
 {
     static const char hint[] =
         "HINT: the file comes from another node or was renamed; restore this node from a snapshot";
 
     *ret_fit = false;
     if (h->start != start)
-        return cf_kdb_refuse(s, e, "'%s' holds chunk %u by its header, not %u\n%s", path, h->start, start, hint);
+        return cf_kdb_refuse(s, e, "'%s' holds chunk %u by its header, not %u\n%s", path, h->start,
+                             start, hint);
     if (version == 0 && h->end > h->start)
-        return cf_kdb_refuse(
-            s, e, "'%s' holds the merged chunks %u..%u under version 0, which a server takes for one chunk\n%s", path,
-            h->start, h->end, hint);
+        return cf_kdb_refuse(s, e,
+                             "'%s' holds the merged chunks %u..%u under version 0, which a server "
+                             "takes for one chunk\n%s",
+                             path, h->start, h->end, hint);
     if (s->chunks.chunk_size != 0 && h->chunk_size != s->chunks.chunk_size)
-        return cf_kdb_refuse(s, e, "'%s' has a chunk size of %u, the chunks before it %u\n%s", path, h->chunk_size,
-                             s->chunks.chunk_size, hint);
+        return cf_kdb_refuse(s, e, "'%s' has a chunk size of %u, the chunks before it %u\n%s", path,
+                             h->chunk_size, s->chunks.chunk_size, hint);
     *ret_fit = true;
     return CF_OK;
 }
 
-static cf_err header_read(cf_source *s, int fd, const char *path, uint64_t size_bytes, uint8_t *header, uint8_t *footer,
-                          cf_kdb_chunk_header *ret_h, bool *ret_fit, cf_error *e)
+static cf_err header_read(cf_source *s, int fd, const char *path, uint64_t size_bytes,
+                          uint8_t *header, uint8_t *footer, cf_kdb_chunk_header *ret_h,
+                          bool *ret_fit, cf_error *e)
 {
     const uint64_t least = CF_KDB_CHUNK_HEADER_LEN + CF_KDB_CHUNK_FOOTER_LEN;
     cf_error why = {0};
@@ -179,15 +187,17 @@ static cf_err header_read(cf_source *s, int fd, const char *path, uint64_t size_
         return cf_kdb_refuse(s, e, "'%s' has %llu bytes, a chunk has at least %llu", path,
                              (unsigned long long)size_bytes, (unsigned long long)least);
     CF_TRY(cf_kdb_io_read(&s->io, fd, path, header, CF_KDB_CHUNK_HEADER_LEN, 0, e));
-    CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, CF_KDB_CHUNK_FOOTER_LEN, size_bytes - CF_KDB_CHUNK_FOOTER_LEN, e));
-    if (cf_kdb_chunk_header_parse(cf_slice_of(header, CF_KDB_CHUNK_HEADER_LEN), ret_h, &why) != CF_OK)
+    CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, CF_KDB_CHUNK_FOOTER_LEN,
+                          size_bytes - CF_KDB_CHUNK_FOOTER_LEN, e));
+    if (cf_kdb_chunk_header_parse(cf_slice_of(header, CF_KDB_CHUNK_HEADER_LEN), ret_h, &why) !=
+        CF_OK)
         return cf_kdb_refuse(s, e, "'%s' is no chunk: %s", path, why.message);
     *ret_fit = true;
     return CF_OK;
 }
 
-static void row_fill(cf_source *s, cf_kdb_row *row, const cf_kdb_chunk_header *h, const cf_kdb_chunk_footer *f,
-                     uint32_t version, const cf_stat *st)
+static void row_fill(cf_source *s, cf_kdb_row *row, const cf_kdb_chunk_header *h,
+                     const cf_kdb_chunk_footer *f, uint32_t version, const cf_stat *st)
 {
     row->start = h->start;
     row->end = h->end;
@@ -196,7 +206,8 @@ static void row_fill(cf_source *s, cf_kdb_row *row, const cf_kdb_chunk_header *h
     row->ino = st->ino;
     row->flags =
         (uint32_t)((cf_kdb_chunk_is_complete(h, f, st->size_bytes) ? CF_KDB_ROW_COMPLETED : 0) |
-                   (h->scavenged ? CF_KDB_ROW_SCAVENGED : 0) | (h->transform != 0 ? CF_KDB_ROW_TRANSFORMED : 0)) &
+                   (h->scavenged ? CF_KDB_ROW_SCAVENGED : 0) |
+                   (h->transform != 0 ? CF_KDB_ROW_TRANSFORMED : 0)) &
         0xfff;
     s->chunks.chunk_size = h->chunk_size;
     s->chunks.versions_seen |= 1u << (h->version < 31 ? h->version : 31);
@@ -204,8 +215,8 @@ static void row_fill(cf_source *s, cf_kdb_row *row, const cf_kdb_chunk_header *h
 }
 
 /* One chosen file. *ret_row NULL: it was refused (inspect goes on behind it). */
-static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t *covered_until, cf_kdb_row **ret_row,
-                       cf_error *e)
+static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t *covered_until,
+                       cf_kdb_row **ret_row, cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     char path[3 + CF_KDB_CHUNK_NAME_SIZE] = "db/";
@@ -223,7 +234,9 @@ static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t 
 
     if (opened == CF_ERR_NOT_FOUND)
         return cf_kdb_refuse_for_now(
-            s, e, "'%s' vanished while the chunks were listed\nHINT: a scavenge runs; run again after it", path);
+            s, e,
+            "'%s' vanished while the chunks were listed\nHINT: a scavenge runs; run again after it",
+            path);
     CF_TRY(opened);
     CF_TRY(cf_kdb_io_stat_fd(&s->io, f.fd, path, &st, e));
     CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_SOURCE, "'%s' is no regular file", path);
@@ -249,18 +262,21 @@ static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t 
 static cf_err gap_refuse(cf_source *s, uint32_t from, uint32_t to, cf_error *e)
 {
     if (s->opts.archive && s->chunks.total == 0) {
-        cf_kdb_warn(s, "archiving",
-                    "chunks 0..%u are not in 'db': they are in the archive, which this backup does not hold; a "
-                    "restored node needs "
-                    "its archive configured, and an archiver node can be restored only from its own backup",
-                    to);
+        cf_kdb_warn(
+            s, "archiving",
+            "chunks 0..%u are not in 'db': they are in the archive, which this backup does not "
+            "hold; a "
+            "restored node needs "
+            "its archive configured, and an archiver node can be restored only from its own backup",
+            to);
         return CF_OK;
     }
-    return cf_kdb_refuse_for_now(s, e, "chunks %u..%u are missing in 'db', but 'db/writer.chk' is %lld\nHINT: %s", from,
-                                 to, (long long)s->values.writer.value,
-                                 s->chunks.total == 0
-                                     ? "if the node archives old chunks, use --archive; else restore it from a snapshot"
-                                     : "the node cannot start like this; restore it from a snapshot");
+    return cf_kdb_refuse_for_now(
+        s, e, "chunks %u..%u are missing in 'db', but 'db/writer.chk' is %lld\nHINT: %s", from, to,
+        (long long)s->values.writer.value,
+        s->chunks.total == 0
+            ? "if the node archives old chunks, use --archive; else restore it from a snapshot"
+            : "the node cannot start like this; restore it from a snapshot");
 }
 
 /* What the chunk's place in the log asks of it. */
@@ -273,10 +289,12 @@ static cf_err row_check(cf_source *s, const cf_kdb_row *row, cf_error *e)
     char name[CF_KDB_CHUNK_NAME_SIZE];
 
     cf_kdb_chunk_name_render(row->start, row->version, name);
-    if (row->end >= chaser_chunk && ((row->flags & CF_KDB_ROW_SCAVENGED) != 0 || row->end > row->start))
+    if (row->end >= chaser_chunk &&
+        ((row->flags & CF_KDB_ROW_SCAVENGED) != 0 || row->end > row->start))
         return cf_kdb_refuse_for_now(
             s, e,
-            "'db/%s' (chunks %u..%u) is scavenged, but 'db/chaser.chk' with %lld is in or before it: a "
+            "'db/%s' (chunks %u..%u) is scavenged, but 'db/chaser.chk' with %lld is in or before "
+            "it: a "
             "restored node would delete that chunk and all after it"
             "\nHINT: wait until the node has caught up and written on, then run again",
             name, row->start, row->end, (long long)s->values.chaser.value);
@@ -284,20 +302,23 @@ static cf_err row_check(cf_source *s, const cf_kdb_row *row, cf_error *e)
         const uint64_t needed = CF_KDB_CHUNK_HEADER_LEN + writer % size;
 
         if (row->size_bytes < needed && (row->flags & CF_KDB_ROW_TRANSFORMED) == 0)
-            return cf_kdb_refuse_for_now(s, e,
-                                         "'db/%s' has %llu bytes, 'db/writer.chk' with %llu needs %llu of them"
-                                         "\nHINT: the node cannot start like this; restore it from a snapshot",
-                                         name, (unsigned long long)row->size_bytes, (unsigned long long)writer,
-                                         (unsigned long long)needed);
+            return cf_kdb_refuse_for_now(
+                s, e,
+                "'db/%s' has %llu bytes, 'db/writer.chk' with %llu needs %llu of them"
+                "\nHINT: the node cannot start like this; restore it from a snapshot",
+                name, (unsigned long long)row->size_bytes, (unsigned long long)writer,
+                (unsigned long long)needed);
         return CF_OK;
     }
-    /* Else it must be completed, but for the one before an absent last chunk, which a start completes on the spot. */
+    /* Else it must be completed, but for the one before an absent last chunk, which a start
+     * completes on the spot. */
     if (completed || (row->end + 1 == s->chunks.last && writer % size == 0))
         return CF_OK;
-    return cf_kdb_refuse_for_now(s, e,
-                                 "'db/%s' is not completed, but the log goes on in chunk %u: a copy would not start"
-                                 "\nHINT: the node cannot start like this; restore it from a snapshot",
-                                 name, s->chunks.last);
+    return cf_kdb_refuse_for_now(
+        s, e,
+        "'db/%s' is not completed, but the log goes on in chunk %u: a copy would not start"
+        "\nHINT: the node cannot start like this; restore it from a snapshot",
+        name, s->chunks.last);
 }
 
 static cf_err last_check(cf_source *s, uint32_t expected, cf_error *e)
@@ -310,10 +331,11 @@ static cf_err last_check(cf_source *s, uint32_t expected, cf_error *e)
     /* The incomplete chunk before the last is allowed only when the last is absent. */
     if (on_boundary && c->total >= 2 && c->rows[c->total - 1].start == c->last &&
         (c->rows[c->total - 2].flags & CF_KDB_ROW_COMPLETED) == 0)
-        return cf_kdb_refuse_for_now(s, e,
-                                     "chunk %u is not completed, but chunk %u is there: a copy would not start"
-                                     "\nHINT: the node cannot start like this; restore it from a snapshot",
-                                     c->rows[c->total - 2].start, c->last);
+        return cf_kdb_refuse_for_now(
+            s, e,
+            "chunk %u is not completed, but chunk %u is there: a copy would not start"
+            "\nHINT: the node cannot start like this; restore it from a snapshot",
+            c->rows[c->total - 2].start, c->last);
     return CF_OK;
 }
 
@@ -332,17 +354,19 @@ static cf_err names_walk(cf_source *s, const cf_names *names, cf_error *e)
         const uint32_t gap_from = expected;
 
         if (start < expected) {
-            cf_kdb_detail(s, "chunk-%06u.%06u is superseded by a merged chunk and left out", start, version);
+            cf_kdb_detail(s, "chunk-%06u.%06u is superseded by a merged chunk and left out", start,
+                          version);
             continue;
         }
         if (start > s->chunks.last) {
             s->chunks.excess_total++;
-            cf_kdb_detail(s, "chunk-%06u.%06u lies behind writer.chk and is left out", start, version);
+            cf_kdb_detail(s, "chunk-%06u.%06u lies behind writer.chk and is left out", start,
+                          version);
             continue;
         }
         /* The first file gives the chunk size, and with it the last number. */
-        CF_ENSURE(start < CF_KDB_CHUNK_TOTAL_MAX, e, CF_ERR_SOURCE, "chunk number %u is over the limit of %d", start,
-                  CF_KDB_CHUNK_TOTAL_MAX - 1);
+        CF_ENSURE(start < CF_KDB_CHUNK_TOTAL_MAX, e, CF_ERR_SOURCE,
+                  "chunk number %u is over the limit of %d", start, CF_KDB_CHUNK_TOTAL_MAX - 1);
         if (gap_from < start)
             CF_TRY(gap_refuse(s, gap_from, start - 1, e));
         CF_TRY(row_look(s, start, version, &covered_until, &row, e));
@@ -354,7 +378,9 @@ static cf_err names_walk(cf_source *s, const cf_names *names, cf_error *e)
             CF_TRY(row_check(s, row, e));
     }
     if (s->chunks.chunk_size == 0)
-        return cf_kdb_refuse(s, e, "'db' has no chunk file\nHINT: start the node once; it makes chunk-000000.000000");
+        return cf_kdb_refuse(
+            s, e,
+            "'db' has no chunk file\nHINT: start the node once; it makes chunk-000000.000000");
     return last_check(s, expected, e);
 }
 

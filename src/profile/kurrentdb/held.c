@@ -55,7 +55,8 @@ static void process_look(cf_kdb_io *io, const char *pid, const char *folder, cf_
         io->fs->ops->list(io->fs, f.fd, &names, /* e= */ NULL) != CF_OK)
         return; /* gone, or another user's */
     for (size_t i = 0; i < names.count && !ret->held; i++) {
-        if (io->fs->ops->readlink_at(io->fs, f.fd, cf_names_at(&names, i), link, sizeof(link), /* e= */ NULL) != CF_OK)
+        if (io->fs->ops->readlink_at(io->fs, f.fd, cf_names_at(&names, i), link, sizeof(link),
+                                     /* e= */ NULL) != CF_OK)
             continue;
         const char *const name = kept_name(link, folder);
 
@@ -75,7 +76,8 @@ static void processes_look(cf_kdb_io *io, int dir_fd, cf_kdb_holder *ret)
     char folder[LINK_SIZE];
 
     (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", dir_fd);
-    if (io->fs->ops->readlink_at(io->fs, CF_FS_CWD, self, folder, sizeof(folder), /* e= */ NULL) != CF_OK ||
+    if (io->fs->ops->readlink_at(io->fs, CF_FS_CWD, self, folder, sizeof(folder), /* e= */ NULL) !=
+            CF_OK ||
         io->fs->ops->dir_open(io->fs, CF_FS_CWD, "/proc", &f.fd, /* e= */ NULL) != CF_OK ||
         io->fs->ops->list(io->fs, f.fd, &names, /* e= */ NULL) != CF_OK)
         return;

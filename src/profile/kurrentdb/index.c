@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The index: indexmap, every table it names opened at once, indexmap again. An open file survives its deletion by a
- * merge; an indexmap that is the same before and after names exactly the tables that were opened.
+ * The index: indexmap, every table it names opened at once, indexmap again. An open file survives
+ * its deletion by a merge; an indexmap that is the same before and after names exactly the tables
+ * that were opened.
  *
- * A bloom filter is written once, before its table is named. It has no checksum of its own: it is taken over from the
- * parent when its table's certificate, its size, its time and its first and last 64 bytes are the parent's, else it is
- * compared part by part.
+ * A bloom filter is written once, before its table is named. It has no checksum of its own: it is
+ * taken over from the parent when its table's certificate, its size, its time and its first and
+ * last 64 bytes are the parent's, else it is compared part by part.
  */
 #include "profile/kurrentdb/source.h"
 
@@ -44,7 +45,8 @@ static cf_err indexmap_open(cf_source *s, cf_buf *ret_text, int *ret_fd, cf_erro
 
             cf_buf_clear(ret_text);
             CF_TRY(cf_buf_reserve(ret_text, CF_KDB_INDEXMAP_LEN_MAX, e));
-            CF_TRY(cf_kdb_io_read_some(&s->io, f.fd, ret_text->data, CF_KDB_INDEXMAP_LEN_MAX, &len, e));
+            CF_TRY(cf_kdb_io_read_some(&s->io, f.fd, ret_text->data, CF_KDB_INDEXMAP_LEN_MAX, &len,
+                                       e));
             ret_text->len = len;
             *ret_fd = f.fd;
             f.fd = -1;
@@ -57,10 +59,10 @@ static cf_err indexmap_open(cf_source *s, cf_buf *ret_text, int *ret_fd, cf_erro
         if (!tables)
             return CF_OK;
         if (n + 1 >= CF_KDB_INDEXMAP_ABSENT_TOTAL)
-            return cf_kdb_refuse(
-                s, e,
-                "'index/indexmap' is missing although tables are there: a copy would rebuild its whole index"
-                "\nHINT: let the node start; it makes a new index");
+            return cf_kdb_refuse(s, e,
+                                 "'index/indexmap' is missing although tables are there: a copy "
+                                 "would rebuild its whole index"
+                                 "\nHINT: let the node start; it makes a new index");
         CF_TRY(cf_kdb_wait(s, CF_KDB_INDEXMAP_ABSENT_STEP_MS, e));
     }
 }
@@ -75,15 +77,17 @@ static cf_err table_check(cf_source *s, cf_kdb_item *i, cf_error *e)
 
     if (fits) {
         CF_TRY(cf_kdb_io_read(&s->io, i->fd, i->path, head, sizeof(head), 0, e));
-        CF_TRY(cf_kdb_io_read(&s->io, i->fd, i->path, tail, sizeof(tail), i->size_bytes - sizeof(tail), e));
+        CF_TRY(cf_kdb_io_read(&s->io, i->fd, i->path, tail, sizeof(tail),
+                              i->size_bytes - sizeof(tail), e));
     }
-    if (cf_kdb_ptable_parse(cf_slice_of(head, fits ? sizeof(head) : 0), cf_slice_of(tail, fits ? sizeof(tail) : 0),
-                            i->size_bytes, &t, &why) != CF_OK)
-        return cf_kdb_refuse(
-            s, e,
-            "table '%s' is half-written or damaged: %s"
-            "\nHINT: run again; if it stays, let the node rebuild its index (stop, remove the index folder, start)",
-            i->path, why.message);
+    if (cf_kdb_ptable_parse(cf_slice_of(head, fits ? sizeof(head) : 0),
+                            cf_slice_of(tail, fits ? sizeof(tail) : 0), i->size_bytes, &t,
+                            &why) != CF_OK)
+        return cf_kdb_refuse(s, e,
+                             "table '%s' is half-written or damaged: %s"
+                             "\nHINT: run again; if it stays, let the node rebuild its index "
+                             "(stop, remove the index folder, start)",
+                             i->path, why.message);
     s->table_versions_seen |= 1u << t.version;
     i->how = CF_ENTRY_WHOLE;
     i->ends_with_md5 = true;
@@ -107,8 +111,8 @@ static cf_err bloom_check(cf_source *s, cf_kdb_item *i, cf_error *e)
 }
 
 /* Opens one file of the index into an item. *ret_found false: it is not there. */
-static cf_err file_open(cf_source *s, const char *name, const char *klass, cf_kdb_item **ret, bool *ret_found,
-                        cf_error *e)
+static cf_err file_open(cf_source *s, const char *name, const char *klass, cf_kdb_item **ret,
+                        bool *ret_found, cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     cf_stat st = {0};
@@ -220,8 +224,9 @@ static cf_err reuse_decide(cf_source *s, cf_error *e)
         if (i->step != CF_KDB_STEP_INDEX || (!is_table && strcmp(i->klass, "bloom") != 0))
             continue;
         CF_TRY(cf_kdb_prior_find(&s->prior, i->step, i->path, &line, e));
-        const bool known = line != NULL && strcmp(line->klass, i->klass) == 0 &&
-                           (is_table ? table_is_known(i, line) : table_reused && bloom_is_known(i, line));
+        const bool known =
+            line != NULL && strcmp(line->klass, i->klass) == 0 &&
+            (is_table ? table_is_known(i, line) : table_reused && bloom_is_known(i, line));
 
         if (is_table)
             table_reused = known;
@@ -261,11 +266,13 @@ static cf_err index_attempt(cf_source *s, bool *ret_settled, cf_error *e)
     if (!same)
         return CF_OK;
     if (parsed != CF_OK)
-        return cf_kdb_refuse(s, e, "'index/indexmap' is damaged: %s\nHINT: restart the node; it rebuilds its index",
-                             why.message);
+        return cf_kdb_refuse(
+            s, e, "'index/indexmap' is damaged: %s\nHINT: restart the node; it rebuilds its index",
+            why.message);
     if (missing != NULL)
         return cf_kdb_refuse(s, e,
-                             "'index/indexmap' names table '%s', which is missing: a copy would rebuild its whole index"
+                             "'index/indexmap' names table '%s', which is missing: a copy would "
+                             "rebuild its whole index"
                              "\nHINT: restart the node; it rebuilds its index",
                              missing);
     CF_TRY(tables_check(s, e));
@@ -278,11 +285,13 @@ cf_err cf_kdb_index_look(cf_source *s, cf_error *e)
 
     if (s->index_fd < 0) {
         if (!s->restored)
-            cf_kdb_warn(s, "no-index",
-                        "there is no index folder below '%s': without it a restored node reads its whole log to "
-                        "rebuild the index"
-                        "\nHINT: if the server's Index option names another folder, give it as --index",
-                        s->opts.db);
+            cf_kdb_warn(
+                s, "no-index",
+                "there is no index folder below '%s': without it a restored node reads its whole "
+                "log to "
+                "rebuild the index"
+                "\nHINT: if the server's Index option names another folder, give it as --index",
+                s->opts.db);
         return CF_OK;
     }
     for (unsigned n = 0; n < CF_KDB_ATTEMPT_TOTAL && !settled; n++) {
@@ -291,8 +300,10 @@ cf_err cf_kdb_index_look(cf_source *s, cf_error *e)
         CF_TRY(index_attempt(s, &settled, e));
     }
     if (!settled)
-        return cf_kdb_refuse(s, e, "'index/indexmap' changed while its tables were opened, %d times\nHINT: run again",
-                             CF_KDB_ATTEMPT_TOTAL);
+        return cf_kdb_refuse(
+            s, e,
+            "'index/indexmap' changed while its tables were opened, %d times\nHINT: run again",
+            CF_KDB_ATTEMPT_TOTAL);
     CF_TRY(reuse_decide(s, e));
     for (size_t k = 0; k < s->items.total && (s->opts.inspect || s->restored); k++)
         cf_kdb_io_close(&s->io, &s->items.at[k].fd);

@@ -54,8 +54,8 @@ static cf_err hash_check(cf_slice text, cf_error *e)
     char found_hex[CF_MD5_HEX_SIZE];
 
     CF_ENSURE(text.len > HASH_TEXT_LEN, e, CF_ERR_PARSE, "%zu bytes are too few", text.len);
-    CF_ENSURE(cf_hex_parse(cf_slice_of(text.ptr, HASH_TEXT_LEN), expected, sizeof(expected)), e, CF_ERR_PARSE,
-              "its first line is no MD5");
+    CF_ENSURE(cf_hex_parse(cf_slice_of(text.ptr, HASH_TEXT_LEN), expected, sizeof(expected)), e,
+              CF_ERR_PARSE, "its first line is no MD5");
     CF_TRY(cf_md5(cf_slice_of(text.ptr + HASH_TEXT_LEN, text.len - HASH_TEXT_LEN), found, e));
     cf_hex_render(cf_slice_of(found, sizeof(found)), found_hex);
     CF_ENSURE(memcmp(expected, found, sizeof(found)) == 0, e, CF_ERR_PARSE,
@@ -68,14 +68,18 @@ static cf_err head_parse(cf_slice *text, cf_kdb_indexmap *ret, cf_error *e)
     cf_slice line = {0};
     cf_slice prepare = {0};
 
-    CF_ENSURE(line_take(text, &line) && line.len == HASH_TEXT_LEN, e, CF_ERR_PARSE, "its first line is no MD5");
-    CF_ENSURE(line_take(text, &line) && u32_parse(line, &ret->version), e, CF_ERR_PARSE, "no version");
-    CF_ENSURE(ret->version == 1 || ret->version == 2, e, CF_ERR_UNSUPPORTED, "version %u is not 1 or 2", ret->version);
-    CF_ENSURE(line_take(text, &line) && field_take(&line, '/', &prepare), e, CF_ERR_PARSE, "no checkpoints");
-    CF_ENSURE(cf_i64_parse(prepare, &ret->prepare) && ret->prepare >= -1, e, CF_ERR_PARSE, "prepare checkpoint '%.*s'",
-              CF_SLICE_FMT(prepare));
-    CF_ENSURE(cf_i64_parse(line, &ret->commit) && ret->commit >= -1, e, CF_ERR_PARSE, "commit checkpoint '%.*s'",
-              CF_SLICE_FMT(line));
+    CF_ENSURE(line_take(text, &line) && line.len == HASH_TEXT_LEN, e, CF_ERR_PARSE,
+              "its first line is no MD5");
+    CF_ENSURE(line_take(text, &line) && u32_parse(line, &ret->version), e, CF_ERR_PARSE,
+              "no version");
+    CF_ENSURE(ret->version == 1 || ret->version == 2, e, CF_ERR_UNSUPPORTED,
+              "version %u is not 1 or 2", ret->version);
+    CF_ENSURE(line_take(text, &line) && field_take(&line, '/', &prepare), e, CF_ERR_PARSE,
+              "no checkpoints");
+    CF_ENSURE(cf_i64_parse(prepare, &ret->prepare) && ret->prepare >= -1, e, CF_ERR_PARSE,
+              "prepare checkpoint '%.*s'", CF_SLICE_FMT(prepare));
+    CF_ENSURE(cf_i64_parse(line, &ret->commit) && ret->commit >= -1, e, CF_ERR_PARSE,
+              "commit checkpoint '%.*s'", CF_SLICE_FMT(line));
     if (ret->version >= 2)
         CF_ENSURE(line_take(text, &line), e, CF_ERR_PARSE, "no highest level");
     return CF_OK;
@@ -88,9 +92,10 @@ static cf_err table_parse(cf_slice line, cf_kdb_indexmap_table *ret, cf_error *e
     cf_slice rest = line;
 
     CF_ENSURE(field_take(&rest, ',', &level) && field_take(&rest, ',', &position), e, CF_ERR_PARSE,
-              "line '%.*s' is not level,position,file", (int)(line.len < 80 ? line.len : 80), (const char *)line.ptr);
-    CF_ENSURE(u32_parse(level, &ret->level), e, CF_ERR_PARSE, "level '%.*s'", (int)(level.len < 40 ? level.len : 40),
-              (const char *)level.ptr);
+              "line '%.*s' is not level,position,file", (int)(line.len < 80 ? line.len : 80),
+              (const char *)line.ptr);
+    CF_ENSURE(u32_parse(level, &ret->level), e, CF_ERR_PARSE, "level '%.*s'",
+              (int)(level.len < 40 ? level.len : 40), (const char *)level.ptr);
     CF_ENSURE(u32_parse(position, &ret->position), e, CF_ERR_PARSE, "position '%.*s'",
               (int)(position.len < 40 ? position.len : 40), (const char *)position.ptr);
     CF_ENSURE(cf_kdb_guid_is(rest), e, CF_ERR_PARSE, "table name '%.*s' is no GUID",
@@ -102,7 +107,8 @@ static cf_err table_parse(cf_slice line, cf_kdb_indexmap_table *ret, cf_error *e
 
 static int table_cmp(const void *a, const void *b)
 {
-    return memcmp(((const cf_kdb_indexmap_table *)a)->name, ((const cf_kdb_indexmap_table *)b)->name, CF_KDB_GUID_LEN);
+    return memcmp(((const cf_kdb_indexmap_table *)a)->name,
+                  ((const cf_kdb_indexmap_table *)b)->name, CF_KDB_GUID_LEN);
 }
 
 static cf_err tables_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e)
@@ -113,8 +119,8 @@ static cf_err tables_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e)
     for (size_t i = 0; i < text.len; i++)
         lines += text.ptr[i] == '\n';
     lines += 1; /* the last may have no end */
-    CF_ENSURE(lines <= CF_KDB_TABLE_TOTAL_MAX, e, CF_ERR_PARSE, "%zu lines are over the limit of %d", lines,
-              CF_KDB_TABLE_TOTAL_MAX);
+    CF_ENSURE(lines <= CF_KDB_TABLE_TOTAL_MAX, e, CF_ERR_PARSE,
+              "%zu lines are over the limit of %d", lines, CF_KDB_TABLE_TOTAL_MAX);
     ret->tables = cf_alloc(lines, sizeof(*ret->tables));
     CF_ENSURE(ret->tables != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu tables", lines);
     while (line_take(&text, &line)) {
@@ -125,8 +131,8 @@ static cf_err tables_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e)
     }
     qsort(ret->tables, ret->table_total, sizeof(*ret->tables), table_cmp);
     for (uint32_t i = 1; i < ret->table_total; i++)
-        CF_ENSURE(table_cmp(&ret->tables[i - 1], &ret->tables[i]) != 0, e, CF_ERR_PARSE, "table '%s' is there twice",
-                  ret->tables[i].name);
+        CF_ENSURE(table_cmp(&ret->tables[i - 1], &ret->tables[i]) != 0, e, CF_ERR_PARSE,
+                  "table '%s' is there twice", ret->tables[i].name);
     return CF_OK;
 }
 
@@ -134,13 +140,13 @@ cf_err cf_kdb_indexmap_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e)
 {
     CF_CLEANUP(cf_kdb_indexmap_deinit) cf_kdb_indexmap m = {0};
 
-    CF_ENSURE(text.len <= CF_KDB_INDEXMAP_LEN_MAX, e, CF_ERR_PARSE, "%zu bytes are over the limit of %d", text.len,
-              CF_KDB_INDEXMAP_LEN_MAX);
+    CF_ENSURE(text.len <= CF_KDB_INDEXMAP_LEN_MAX, e, CF_ERR_PARSE,
+              "%zu bytes are over the limit of %d", text.len, CF_KDB_INDEXMAP_LEN_MAX);
     CF_TRY(hash_check(text, e));
     CF_TRY(head_parse(&text, &m, e));
     CF_TRY(tables_parse(text, &m, e));
-    CF_ENSURE(m.table_total == 0 || m.commit >= 0, e, CF_ERR_PARSE, "%u tables without a commit checkpoint",
-              m.table_total);
+    CF_ENSURE(m.table_total == 0 || m.commit >= 0, e, CF_ERR_PARSE,
+              "%u tables without a commit checkpoint", m.table_total);
     *ret = m;
     m.tables = NULL;
     return CF_OK;

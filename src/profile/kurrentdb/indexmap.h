@@ -20,7 +20,8 @@
 
 enum {
     CF_KDB_INDEXMAP_LEN_MAX = 256 * 1024, /* ours: 4,096 tables of 60 bytes */
-    CF_KDB_TABLE_TOTAL_MAX = 4096,        /* ours: two a level merge by default, so a node has some dozens */
+    CF_KDB_TABLE_TOTAL_MAX =
+        4096, /* ours: two a level merge by default, so a node has some dozens */
 };
 
 typedef struct cf_kdb_indexmap_table {
@@ -35,8 +36,8 @@ typedef struct cf_kdb_indexmap {
     uint32_t table_total;
 } cf_kdb_indexmap;
 
-/* ret must be zero or deinitialised. CF_ERR_PARSE: wrong MD5, malformed, a name that is no GUID or there twice, over
- * the limits; CF_ERR_UNSUPPORTED: another version; CF_ERR_NO_MEMORY. */
+/* ret must be zero or deinitialised. CF_ERR_PARSE: wrong MD5, malformed, a name that is no GUID or
+ * there twice, over the limits; CF_ERR_UNSUPPORTED: another version; CF_ERR_NO_MEMORY. */
 CF_NODISCARD cf_err cf_kdb_indexmap_parse(cf_slice text, cf_kdb_indexmap *ret, cf_error *e);
 void cf_kdb_indexmap_deinit(cf_kdb_indexmap *m);
 

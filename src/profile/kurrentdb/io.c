@@ -5,7 +5,8 @@
 
 cf_err cf_kdb_io_fail(cf_err code, cf_error *e)
 {
-    static const char access[] = "\nHINT: run as the server's user, or as one who may read its files";
+    static const char access[] =
+        "\nHINT: run as the server's user, or as one who may read its files";
     static const char gone[] = "\nHINT: it vanished while the node was read; run again";
     const char *const hint = code == CF_ERR_ACCESS ? access : code == CF_ERR_NOT_FOUND ? gone : "";
 
@@ -28,7 +29,8 @@ static cf_err fail_unless_missing(cf_err code, cf_error *e)
 
 cf_err cf_kdb_io_open(cf_kdb_io *io, int dir_fd, const char *name, int *ret_fd, cf_error *e)
 {
-    return fail_unless_missing(io->fs->ops->file_open(io->fs, dir_fd, name, CF_FS_READ, ret_fd, e), e);
+    return fail_unless_missing(io->fs->ops->file_open(io->fs, dir_fd, name, CF_FS_READ, ret_fd, e),
+                               e);
 }
 
 cf_err cf_kdb_io_dir_open(cf_kdb_io *io, int dir_fd, const char *path, int *ret_fd, cf_error *e)
@@ -53,19 +55,23 @@ cf_err cf_kdb_io_list(cf_kdb_io *io, int dir_fd, const char *what, cf_names *ret
     return CF_OK;
 }
 
-cf_err cf_kdb_io_read(cf_kdb_io *io, int fd, const char *what, void *ret, size_t len, uint64_t offset, cf_error *e)
+cf_err cf_kdb_io_read(cf_kdb_io *io, int fd, const char *what, void *ret, size_t len,
+                      uint64_t offset, cf_error *e)
 {
     size_t got = 0;
 
-    CF_TRY_AS(cf_kdb_io_fail(io->fs->ops->pread(io->fs, fd, ret, len, offset, &got, e), e), e, "read '%s'", what);
+    CF_TRY_AS(cf_kdb_io_fail(io->fs->ops->pread(io->fs, fd, ret, len, offset, &got, e), e), e,
+              "read '%s'", what);
     io->bytes_read += got;
     CF_ENSURE(got == len, e, CF_ERR_SOURCE,
-              "'%s' ends at %llu, expected %llu bytes or more\nHINT: it was cut while it was read; run again", what,
-              (unsigned long long)(offset + got), (unsigned long long)(offset + len));
+              "'%s' ends at %llu, expected %llu bytes or more\nHINT: it was cut while it was read; "
+              "run again",
+              what, (unsigned long long)(offset + got), (unsigned long long)(offset + len));
     return CF_OK;
 }
 
-cf_err cf_kdb_io_read_some(cf_kdb_io *io, int fd, void *ret, size_t len, size_t *ret_len, cf_error *e)
+cf_err cf_kdb_io_read_some(cf_kdb_io *io, int fd, void *ret, size_t len, size_t *ret_len,
+                           cf_error *e)
 {
     CF_TRY(cf_kdb_io_fail(io->fs->ops->pread(io->fs, fd, ret, len, 0, ret_len, e), e));
     io->bytes_read += *ret_len;
@@ -81,7 +87,8 @@ cf_err cf_kdb_io_read_small(cf_kdb_io *io, int dir_fd, const char *name, cf_buf 
 
 bool cf_kdb_io_is_file(cf_kdb_io *io, int dir_fd, const char *name, cf_stat *ret)
 {
-    return io->fs->ops->stat_at(io->fs, dir_fd, name, ret, /* e= */ NULL) == CF_OK && ret->type == CF_FILE_REGULAR;
+    return io->fs->ops->stat_at(io->fs, dir_fd, name, ret, /* e= */ NULL) == CF_OK &&
+           ret->type == CF_FILE_REGULAR;
 }
 
 void cf_kdb_io_close(cf_kdb_io *io, int *fd)

@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-static cf_err plan(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run, cf_error *e)
+static cf_err plan(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run,
+                   cf_error *e)
 {
     s->prior = (cf_kdb_prior){.cursor = prior};
     s->prior_facts = prior_facts;
@@ -21,7 +22,8 @@ static cf_err plan(cf_source *s, cf_cursor *prior, const json_t *prior_facts, co
     return err;
 }
 
-static void plan_totals(const cf_source *s, uint64_t *ret_files, uint64_t *ret_reused, uint64_t *ret_read_bytes)
+static void plan_totals(const cf_source *s, uint64_t *ret_files, uint64_t *ret_reused,
+                        uint64_t *ret_read_bytes)
 {
     *ret_files = s->files_total;
     *ret_reused = s->reused_total;

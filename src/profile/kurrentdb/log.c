@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the records say: chaser.chk and writer.chk are record boundaries with whole records between them, epoch.chk is
- * an epoch record, and the first record of the log names the cluster.
+ * What the records say: chaser.chk and writer.chk are record boundaries with whole records between
+ * them, epoch.chk is an epoch record, and the first record of the log names the cluster.
  *
- * A chunk that is scavenged (positions are mapped) or transformed (data is unreadable) is not walked.
+ * A chunk that is scavenged (positions are mapped) or transformed (data is unreadable) is not
+ * walked.
  */
 #include "profile/kurrentdb/source.h"
 
@@ -28,15 +29,19 @@ static cf_err log_read(void *impl, uint64_t position, void *ret, uint32_t len, c
     chunk_log *const l = impl;
     const uint64_t at = position - l->first;
 
-    CF_ENSURE(position >= l->first && at <= l->data_bytes && len <= l->data_bytes - at && len <= WINDOW_BYTES, e,
-              CF_ERR_PARSE, "position %llu is not in '%s'", (unsigned long long)position, l->path);
+    CF_ENSURE(position >= l->first && at <= l->data_bytes && len <= l->data_bytes - at &&
+                  len <= WINDOW_BYTES,
+              e, CF_ERR_PARSE, "position %llu is not in '%s'", (unsigned long long)position,
+              l->path);
     if (at < l->window_at || at + len > l->window_at + l->window_len) {
         const uint64_t left = l->data_bytes - at;
         /* Backwards, what is wanted is what is read. */
-        const size_t size = at < l->window_at ? len : (size_t)(left < WINDOW_BYTES ? left : WINDOW_BYTES);
+        const size_t size =
+            at < l->window_at ? len : (size_t)(left < WINDOW_BYTES ? left : WINDOW_BYTES);
 
         l->window_len = 0;
-        CF_TRY(cf_kdb_io_read(&l->s->io, l->fd, l->path, l->window, size, CF_KDB_CHUNK_HEADER_LEN + at, e));
+        CF_TRY(cf_kdb_io_read(&l->s->io, l->fd, l->path, l->window, size,
+                              CF_KDB_CHUNK_HEADER_LEN + at, e));
         l->window_at = at;
         l->window_len = size;
     }
@@ -61,7 +66,8 @@ static cf_kdb_row *row_of(cf_source *s, uint32_t number)
 }
 
 /* Opens the row's file if it is not pinned; *own then says that the caller must release it. */
-static cf_err chunk_log_open(cf_source *s, cf_kdb_row *row, chunk_log *l, bool *ret_own, cf_error *e)
+static cf_err chunk_log_open(cf_source *s, cf_kdb_row *row, chunk_log *l, bool *ret_own,
+                             cf_error *e)
 {
     const uint32_t size = s->chunks.chunk_size;
     const uint64_t writer = (uint64_t)s->values.writer.value;
@@ -80,7 +86,8 @@ static cf_err chunk_log_open(cf_source *s, cf_kdb_row *row, chunk_log *l, bool *
         uint8_t bytes[CF_KDB_CHUNK_FOOTER_LEN];
         cf_kdb_chunk_footer f = {0};
 
-        CF_TRY(cf_kdb_io_read(&s->io, l->fd, l->path, bytes, sizeof(bytes), row->size_bytes - sizeof(bytes), e));
+        CF_TRY(cf_kdb_io_read(&s->io, l->fd, l->path, bytes, sizeof(bytes),
+                              row->size_bytes - sizeof(bytes), e));
         CF_TRY(cf_kdb_chunk_footer_parse(cf_slice_of(bytes, sizeof(bytes)), &f, e));
         l->data_bytes = f.physical_bytes;
     }
@@ -109,24 +116,25 @@ static cf_err chunk_walk(cf_source *s, cf_kdb_row *row, cf_error *e)
     if (own)
         cf_kdb_pin_release(s, row);
     if (err == CF_ERR_PARSE && chaser_err != CF_OK)
-        return cf_kdb_refuse_for_now(
-            s, e,
-            "'db/chaser.chk' with %llu is no end of a record in '%s': %s"
-            "\nHINT: files of different moments or nodes lie here; let the node start, and back up then",
-            (unsigned long long)chaser, l.path, why.message);
+        return cf_kdb_refuse_for_now(s, e,
+                                     "'db/chaser.chk' with %llu is no end of a record in '%s': %s"
+                                     "\nHINT: files of different moments or nodes lie here; let "
+                                     "the node start, and back up then",
+                                     (unsigned long long)chaser, l.path, why.message);
     if (err == CF_ERR_PARSE)
-        return cf_kdb_refuse_for_now(
-            s, e,
-            "'%s' has no whole records up to %llu: %s"
-            "\nHINT: files of different moments or nodes lie here; let the node start, and back up then",
-            l.path, (unsigned long long)end, why.message);
+        return cf_kdb_refuse_for_now(s, e,
+                                     "'%s' has no whole records up to %llu: %s"
+                                     "\nHINT: files of different moments or nodes lie here; let "
+                                     "the node start, and back up then",
+                                     l.path, (unsigned long long)end, why.message);
     CF_ENSURE(err == CF_OK, e, err, "%s", why.message);
     return CF_OK;
 }
 
 cf_err cf_kdb_log_check(cf_source *s, cf_error *e)
 {
-    if (s->chunks.chunk_size == 0 || s->values.chaser.value < 0 || s->values.chaser.value > s->values.writer.value)
+    if (s->chunks.chunk_size == 0 || s->values.chaser.value < 0 ||
+        s->values.chaser.value > s->values.writer.value)
         return CF_OK; /* refused already */
     const uint32_t from = (uint32_t)((uint64_t)s->values.chaser.value / s->chunks.chunk_size);
 
@@ -135,7 +143,8 @@ cf_err cf_kdb_log_check(cf_source *s, cf_error *e)
 
         if (row == NULL || (row->flags & (CF_KDB_ROW_SCAVENGED | CF_KDB_ROW_TRANSFORMED)) != 0)
             continue;
-        /* The chunk before an absent last one is full of records up to where it was completed in memory: not known. */
+        /* The chunk before an absent last one is full of records up to where it was completed in
+         * memory: not known. */
         if ((row->flags & CF_KDB_ROW_COMPLETED) == 0 && row->start != s->chunks.last)
             continue;
         CF_TRY(chunk_walk(s, row, e));
@@ -144,8 +153,8 @@ cf_err cf_kdb_log_check(cf_source *s, cf_error *e)
 }
 
 /* The epoch record at a log position. *ret_found false: the chunk cannot be read that way. */
-static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, cf_kdb_epoch *ret, bool *ret_found,
-                         cf_error *ret_why, cf_error *e)
+static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, cf_kdb_epoch *ret,
+                         bool *ret_found, cf_error *ret_why, cf_error *e)
 {
     cf_kdb_row *const row = row_of(s, (uint32_t)(position / s->chunks.chunk_size));
     uint8_t bytes[CF_KDB_EPOCH_FRAME_MAX];
@@ -160,7 +169,8 @@ static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, c
     own = row->fd < 0;
     CF_TRY(cf_kdb_pin_row(s, row, &fd, e));
     const uint64_t offset = CF_KDB_CHUNK_HEADER_LEN + position % s->chunks.chunk_size;
-    const cf_err err = cf_kdb_io_fail(s->io.fs->ops->pread(s->io.fs, fd, bytes, 512, offset, &got, e), e);
+    const cf_err err =
+        cf_kdb_io_fail(s->io.fs->ops->pread(s->io.fs, fd, bytes, 512, offset, &got, e), e);
 
     s->io.bytes_read += got;
     if (own)
@@ -171,7 +181,8 @@ static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, c
 }
 
 /* A reused chunk is the parent's, and so is what its records say. */
-static bool epoch_from_prior(const cf_source *s, const char *key, uint64_t position, cf_kdb_epoch *ret)
+static bool epoch_from_prior(const cf_source *s, const char *key, uint64_t position,
+                             cf_kdb_epoch *ret)
 {
     const json_t *const epoch = json_object_get(s->prior_facts, "epoch");
     const bool first = strcmp(key, "id") == 0;
@@ -198,14 +209,16 @@ static bool epoch_from_prior(const cf_source *s, const char *key, uint64_t posit
 
 static cf_err cluster_check(cf_source *s, cf_error *e)
 {
-    const char *const before = json_string_value(json_object_get(json_object_get(s->prior_facts, "epoch"), "id"));
+    const char *const before =
+        json_string_value(json_object_get(json_object_get(s->prior_facts, "epoch"), "id"));
 
     if (!s->has_first_epoch || before == NULL || strcmp(before, s->first_epoch.id) == 0)
         return CF_OK;
-    return cf_kdb_refuse(s, e,
-                         "this node belongs to cluster %s, but snapshot %s of the same name to cluster %s"
-                         "\nHINT: check --db; a node of another cluster gets another --node name",
-                         s->first_epoch.id, s->prior_run, before);
+    return cf_kdb_refuse(
+        s, e,
+        "this node belongs to cluster %s, but snapshot %s of the same name to cluster %s"
+        "\nHINT: check --db; a node of another cluster gets another --node name",
+        s->first_epoch.id, s->prior_run, before);
 }
 
 cf_err cf_kdb_epochs_look(cf_source *s, cf_error *e)
@@ -217,7 +230,8 @@ cf_err cf_kdb_epochs_look(cf_source *s, cf_error *e)
         return CF_OK;
     s->has_first_epoch = epoch_from_prior(s, "id", 0, &s->first_epoch);
     if (!s->has_first_epoch)
-        CF_TRY(epoch_read(s, 0, /* first_of_chunk= */ true, &s->first_epoch, &s->has_first_epoch, &why, e));
+        CF_TRY(epoch_read(s, 0, /* first_of_chunk= */ true, &s->first_epoch, &s->has_first_epoch,
+                          &why, e));
     CF_TRY(cluster_check(s, e));
     s->has_last_epoch = false;
     if (epoch < 0 || epoch >= s->values.writer.value)
@@ -230,15 +244,16 @@ cf_err cf_kdb_epochs_look(cf_source *s, cf_error *e)
     s->has_last_epoch = epoch_from_prior(s, "last_id", (uint64_t)epoch, &s->last_epoch);
     why = (cf_error){0};
     if (!s->has_last_epoch)
-        CF_TRY(epoch_read(s, (uint64_t)epoch, /* first_of_chunk= */ epoch == 0, &s->last_epoch, &s->has_last_epoch,
-                          &why, e));
+        CF_TRY(epoch_read(s, (uint64_t)epoch, /* first_of_chunk= */ epoch == 0, &s->last_epoch,
+                          &s->has_last_epoch, &why, e));
     if (s->has_last_epoch && s->last_epoch.position == epoch)
         return CF_OK;
     if (!s->has_last_epoch && why.code == CF_OK)
         return CF_OK; /* scavenged or transformed: not looked at */
-    return cf_kdb_refuse_for_now(
-        s, e,
-        "'db/epoch.chk' is %lld, but no epoch record stands there: %s"
-        "\nHINT: files of different moments or nodes lie here; let the node start, and back up then",
-        (long long)epoch, why.code != CF_OK ? why.message : "it says another position");
+    return cf_kdb_refuse_for_now(s, e,
+                                 "'db/epoch.chk' is %lld, but no epoch record stands there: %s"
+                                 "\nHINT: files of different moments or nodes lie here; let the "
+                                 "node start, and back up then",
+                                 (long long)epoch,
+                                 why.code != CF_OK ? why.message : "it says another position");
 }

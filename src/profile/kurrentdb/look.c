@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The reading order. It is the reason why a copy of a node that goes on writing starts; every line stands where it
- * must.
+ * The reading order. It is the reason why a copy of a node that goes on writing starts; every line
+ * stands where it must.
  */
 #include "profile/kurrentdb/checkpoint.h"
 #include "profile/kurrentdb/source.h"
 
 #include "s3/base/cleanup.h"
 
-static cf_err checkpoint_item(cf_source *s, const char *name, const cf_kdb_checkpoint *c, cf_error *e)
+static cf_err checkpoint_item(cf_source *s, const char *name, const cf_kdb_checkpoint *c,
+                              cf_error *e)
 {
     uint8_t bytes[CF_KDB_CHECKPOINT_LEN];
     cf_kdb_item *i = NULL;
@@ -33,12 +34,14 @@ static cf_err other_item(cf_source *s, const char *name, cf_error *e)
     if (!cf_kdb_io_is_file(&s->io, s->db_fd, name, &st))
         return CF_OK;
     if (st.size_bytes > CF_INLINE_LEN_MAX) {
-        cf_kdb_warn(s, "unknown-checkpoint", "'db/%s' has %llu bytes, which is no checkpoint; it is left out", name,
+        cf_kdb_warn(s, "unknown-checkpoint",
+                    "'db/%s' has %llu bytes, which is no checkpoint; it is left out", name,
                     (unsigned long long)st.size_bytes);
         return CF_OK;
     }
     if (strcmp(name, "tag.chk") != 0)
-        cf_kdb_warn(s, "unknown-checkpoint", "'db/%s' is a checkpoint this version does not know; it is stored", name);
+        cf_kdb_warn(s, "unknown-checkpoint",
+                    "'db/%s' is a checkpoint this version does not know; it is stored", name);
     cf_buf_init(&content, CF_INLINE_LEN_MAX);
     const cf_err err = cf_kdb_io_read_small(&s->io, s->db_fd, name, &content, e);
 
@@ -60,7 +63,8 @@ static bool ends_with(const char *name, const char *end)
 
 static cf_err others_look(cf_source *s, cf_error *e)
 {
-    static const char *const known[] = {"chaser.chk", "epoch.chk", "writer.chk", "proposal.chk", "truncate.chk"};
+    static const char *const known[] = {"chaser.chk", "epoch.chk", "writer.chk", "proposal.chk",
+                                        "truncate.chk"};
     CF_CLEANUP(cf_names_deinit) cf_names names = {0};
 
     CF_TRY(cf_kdb_io_list(&s->io, s->db_fd, "db", &names, e));
@@ -113,7 +117,8 @@ static cf_err log_look(cf_source *s, cf_error *e)
             return err;
         if (err != CF_OK && err != CF_ERR_SOURCE)
             return err;
-        cf_kdb_detail(s, "the log is looked at again, attempt %u of %d", n + 1, CF_KDB_LOG_ATTEMPT_TOTAL);
+        cf_kdb_detail(s, "the log is looked at again, attempt %u of %d", n + 1,
+                      CF_KDB_LOG_ATTEMPT_TOTAL);
         while (json_array_size(s->refusals) > refusals)
             (void)json_array_remove(s->refusals, refusals);
         CF_TRY(cf_kdb_wait(s, CF_KDB_LOOK_AGAIN_STEP_MS, e));
@@ -124,21 +129,24 @@ static void hazards_look(cf_source *s)
 {
     if (s->chunks.transforms_seen > 1)
         cf_kdb_warn(s, "encrypted",
-                    "chunks are encrypted at rest: their keys are not part of this backup, and without the keys it is "
+                    "chunks are encrypted at rest: their keys are not part of this backup, and "
+                    "without the keys it is "
                     "worthless. "
                     "The ongoing chunk is stored whole");
     if (s->found_archive_files)
         cf_kdb_warn(s, "archiving",
-                    "the node archives chunks: its archive is not part of this backup, and a restored node needs it");
+                    "the node archives chunks: its archive is not part of this backup, and a "
+                    "restored node needs it");
 }
 
 cf_err cf_kdb_look(cf_source *s, cf_error *e)
 {
-    CF_TRY(cf_kdb_stopped_look(s, e));   /* nobody writes, if that was said                                   */
-    CF_TRY(cf_kdb_secondary_look(s, e)); /* what cannot be copied from a running node                         */
-    CF_TRY(cf_kdb_truncate_look(s, e));  /* 1. the mark of an election, from before everything                */
-    CF_TRY(cf_kdb_index_look(s, e));     /* 2. index before log: else a restored node throws its index away   */
-    CF_TRY(cf_kdb_filter_look(s, e));    /* 3. .chk before .dat: else streams seem empty                      */
+    CF_TRY(cf_kdb_stopped_look(s, e));   /* nobody writes, if that was said   */
+    CF_TRY(cf_kdb_secondary_look(s, e)); /* what cannot be copied from a running node */
+    CF_TRY(cf_kdb_truncate_look(s, e));  /* 1. the mark of an election, from before everything  */
+    CF_TRY(cf_kdb_index_look(
+        s, e)); /* 2. index before log: else a restored node throws its index away   */
+    CF_TRY(cf_kdb_filter_look(s, e)); /* 3. .chk before .dat: else streams seem empty */
     CF_TRY(cf_kdb_scavenge_look(s, e));
     cf_kdb_pin_limits(s);
     CF_TRY(log_look(s, e)); /* 4-7. checkpoints, chunks, pins, records                           */
@@ -163,13 +171,17 @@ static cf_err checkpoints_look_again(cf_source *s, cf_error *e)
 
     for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
         if (all[k].before->present && !all[k].now->present)
-            CF_TRY(cf_kdb_refuse(s, e, "'db/%s.chk' vanished during the run\n%s", all[k].name, hint));
+            CF_TRY(
+                cf_kdb_refuse(s, e, "'db/%s.chk' vanished during the run\n%s", all[k].name, hint));
         if (all[k].now->value < all[k].before->value)
-            CF_TRY(cf_kdb_refuse(s, e, "'db/%s.chk' went back from %lld to %lld during the run\n%s", all[k].name,
-                                 (long long)all[k].before->value, (long long)all[k].now->value, hint));
+            CF_TRY(cf_kdb_refuse(s, e, "'db/%s.chk' went back from %lld to %lld during the run\n%s",
+                                 all[k].name, (long long)all[k].before->value,
+                                 (long long)all[k].now->value, hint));
         if (s->opts.stopped && all[k].now->value != all[k].before->value)
-            CF_TRY(cf_kdb_refuse(s, e, "'db/%s.chk' went from %lld to %lld: the server was started during the run\n%s",
-                                 all[k].name, (long long)all[k].before->value, (long long)all[k].now->value, hint));
+            CF_TRY(cf_kdb_refuse(
+                s, e,
+                "'db/%s.chk' went from %lld to %lld: the server was started during the run\n%s",
+                all[k].name, (long long)all[k].before->value, (long long)all[k].now->value, hint));
     }
     return CF_OK;
 }

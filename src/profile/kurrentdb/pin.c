@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pins: the descriptors of all chunks that are to be sent, opened before the first byte is read, so that a scavenge
- * which comes an hour later replaces names and not what we read. What the descriptor limit does not hold is opened as
- * others are closed, and must then be the file that was looked at: same inode, size, header and footer.
+ * Pins: the descriptors of all chunks that are to be sent, opened before the first byte is read, so
+ * that a scavenge which comes an hour later replaces names and not what we read. What the
+ * descriptor limit does not hold is opened as others are closed, and must then be the file that was
+ * looked at: same inode, size, header and footer.
  */
 #include "profile/kurrentdb/source.h"
 
@@ -28,8 +29,9 @@ void cf_kdb_pin_limits(cf_source *s)
     const uint64_t taken = CF_KDB_FD_RESERVE + s->items.total;
 
     if (limit.rlim_cur > taken)
-        s->pin_max = limit.rlim_cur - taken < CF_KDB_CHUNK_TOTAL_MAX ? (uint32_t)(limit.rlim_cur - taken)
-                                                                     : CF_KDB_CHUNK_TOTAL_MAX;
+        s->pin_max = limit.rlim_cur - taken < CF_KDB_CHUNK_TOTAL_MAX
+                         ? (uint32_t)(limit.rlim_cur - taken)
+                         : CF_KDB_CHUNK_TOTAL_MAX;
 }
 
 cf_err cf_kdb_pin_names_equal(cf_source *s, cf_error *e)
@@ -41,30 +43,36 @@ cf_err cf_kdb_pin_names_equal(cf_source *s, cf_error *e)
     CF_TRY(cf_kdb_chunks_names_hash(&names, s->chunks.last, now, e));
     if (memcmp(now, s->chunks.names_sha256, sizeof(now)) == 0)
         return CF_OK;
-    return cf_kdb_refuse_for_now(
-        s, e, "chunk files were replaced while they were opened\nHINT: a scavenge runs; run again after it");
+    return cf_kdb_refuse_for_now(s, e,
+                                 "chunk files were replaced while they were opened\nHINT: a "
+                                 "scavenge runs; run again after it");
 }
 
-static cf_err identity_check(cf_source *s, const cf_kdb_row *row, const char *path, int fd, cf_error *e)
+static cf_err identity_check(cf_source *s, const cf_kdb_row *row, const char *path, int fd,
+                             cf_error *e)
 {
     uint8_t header[CF_KDB_CHUNK_HEADER_LEN];
     uint8_t footer[CF_KDB_CHUNK_FOOTER_LEN];
-    static const char hint[] =
-        "HINT: a scavenge or truncation went on during the run; run again, with a higher limit of open "
-        "files (ulimit -n) if it stays";
+    static const char hint[] = "HINT: a scavenge or truncation went on during the run; run again, "
+                               "with a higher limit of open "
+                               "files (ulimit -n) if it stays";
     uint64_t cert = 0;
     cf_stat st = {0};
 
     CF_TRY(cf_kdb_io_stat_fd(&s->io, fd, path, &st, e));
-    CF_ENSURE(st.ino == row->ino, e, CF_ERR_SOURCE, "'%s' was replaced before it could be read\n%s", path, hint);
+    CF_ENSURE(st.ino == row->ino, e, CF_ERR_SOURCE, "'%s' was replaced before it could be read\n%s",
+              path, hint);
     if ((row->flags & CF_KDB_ROW_COMPLETED) == 0)
         return CF_OK; /* may be completed by now, and then it is another size */
-    CF_ENSURE(st.size_bytes == row->size_bytes, e, CF_ERR_SOURCE, "'%s' has %llu bytes now, it had %llu\n%s", path,
-              (unsigned long long)st.size_bytes, (unsigned long long)row->size_bytes, hint);
+    CF_ENSURE(st.size_bytes == row->size_bytes, e, CF_ERR_SOURCE,
+              "'%s' has %llu bytes now, it had %llu\n%s", path, (unsigned long long)st.size_bytes,
+              (unsigned long long)row->size_bytes, hint);
     CF_TRY(cf_kdb_io_read(&s->io, fd, path, header, sizeof(header), 0, e));
-    CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer), row->size_bytes - sizeof(footer), e));
+    CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer),
+                          row->size_bytes - sizeof(footer), e));
     CF_TRY(cf_kdb_cert_hash(header, footer, &cert, e));
-    CF_ENSURE(cert == row->cert, e, CF_ERR_SOURCE, "'%s' has another header or footer than before\n%s", path, hint);
+    CF_ENSURE(cert == row->cert, e, CF_ERR_SOURCE,
+              "'%s' has another header or footer than before\n%s", path, hint);
     return CF_OK;
 }
 

@@ -24,18 +24,21 @@ static int item_cmp(const void *a, const void *b)
     const cf_kdb_item *const x = a;
     const cf_kdb_item *const y = b;
 
-    return x->step != y->step ? (x->step > y->step) - (x->step < y->step) : strcmp(x->path, y->path);
+    return x->step != y->step ? (x->step > y->step) - (x->step < y->step)
+                              : strcmp(x->path, y->path);
 }
 
-/* Bytes of a chunk that is not completed: header and what the writer has flushed. All of it when nothing tells where
- * that is. */
+/* Bytes of a chunk that is not completed: header and what the writer has flushed. All of it when
+ * nothing tells where that is. */
 static uint64_t ongoing_bytes(const cf_source *s, const cf_kdb_row *row)
 {
     const uint32_t size = s->chunks.chunk_size;
-    const uint64_t data = row->start == s->chunks.last ? (uint64_t)s->values.writer.value % size : size;
+    const uint64_t data =
+        row->start == s->chunks.last ? (uint64_t)s->values.writer.value % size : size;
     const uint64_t wanted = CF_KDB_CHUNK_HEADER_LEN + data;
 
-    return (row->flags & CF_KDB_ROW_TRANSFORMED) != 0 || wanted > row->size_bytes ? row->size_bytes : wanted;
+    return (row->flags & CF_KDB_ROW_TRANSFORMED) != 0 || wanted > row->size_bytes ? row->size_bytes
+                                                                                  : wanted;
 }
 
 static void totals_add(cf_source *s, bool reused, uint64_t bytes)
@@ -57,7 +60,8 @@ cf_err cf_kdb_plan_finish(cf_source *s, cf_error *e)
         const cf_kdb_row *const row = &s->chunks.rows[k];
 
         totals_add(s, (row->flags & CF_KDB_ROW_REUSED) != 0,
-                   (row->flags & CF_KDB_ROW_COMPLETED) != 0 ? row->size_bytes : ongoing_bytes(s, row));
+                   (row->flags & CF_KDB_ROW_COMPLETED) != 0 ? row->size_bytes
+                                                            : ongoing_bytes(s, row));
     }
     s->planned = true;
     return CF_OK;
@@ -87,9 +91,10 @@ static void item_entry(own_entry *o, cf_kdb_item *i)
     }
 }
 
-/* Completed since the look, and not by a scavenge (which never touches an open file): then it is whole and can be
- * certified. */
-static cf_err row_settle(cf_source *s, cf_kdb_row *row, int fd, const char *path, uint64_t size_bytes, cf_error *e)
+/* Completed since the look, and not by a scavenge (which never touches an open file): then it is
+ * whole and can be certified. */
+static cf_err row_settle(cf_source *s, cf_kdb_row *row, int fd, const char *path,
+                         uint64_t size_bytes, cf_error *e)
 {
     uint8_t header[CF_KDB_CHUNK_HEADER_LEN];
     uint8_t footer[CF_KDB_CHUNK_FOOTER_LEN];
@@ -99,8 +104,10 @@ static cf_err row_settle(cf_source *s, cf_kdb_row *row, int fd, const char *path
     if (size_bytes < sizeof(header) + sizeof(footer))
         return CF_OK;
     CF_TRY(cf_kdb_io_read(&s->io, fd, path, header, sizeof(header), 0, e));
-    CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer), size_bytes - sizeof(footer), e));
-    CF_TRY(cf_kdb_io_fail(cf_kdb_chunk_header_parse(cf_slice_of(header, sizeof(header)), &h, e), e));
+    CF_TRY(
+        cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer), size_bytes - sizeof(footer), e));
+    CF_TRY(
+        cf_kdb_io_fail(cf_kdb_chunk_header_parse(cf_slice_of(header, sizeof(header)), &h, e), e));
     CF_TRY(cf_kdb_chunk_footer_parse(cf_slice_of(footer, sizeof(footer)), &f, e));
     if (!cf_kdb_chunk_is_complete(&h, &f, size_bytes) || h.scavenged || h.end > h.start)
         return CF_OK;
@@ -179,7 +186,8 @@ cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e)
 
     if (i == NULL || i->step != CF_KDB_STEP_INDEX) /* chunks have packs of their own */
         return CF_OK;
-    const cf_err err = cf_kdb_io_open(&s->io, s->index_fd, i->path + sizeof("index/") - 1, &f.fd, e);
+    const cf_err err =
+        cf_kdb_io_open(&s->io, s->index_fd, i->path + sizeof("index/") - 1, &f.fd, e);
     if (err == CF_ERR_NOT_FOUND)
         return CF_OK;
     CF_TRY(err);
@@ -194,11 +202,13 @@ cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e)
     return CF_OK;
 }
 
-static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome, cf_error *e)
+static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome,
+                        cf_error *e)
 {
     char expected[CF_MD5_HEX_SIZE];
     char found[CF_MD5_HEX_SIZE];
-    char hint[160] = "restore this node from another one's snapshot, or rebuild it from its cluster";
+    char hint[160] =
+        "restore this node from another one's snapshot, or rebuild it from its cluster";
 
     if (outcome->md5_ok)
         return CF_OK;
@@ -207,16 +217,20 @@ static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome 
     cf_hex_render(cf_slice_of(outcome->md5_expected, sizeof(outcome->md5_expected)), expected);
     cf_hex_render(cf_slice_of(outcome->md5_found, sizeof(outcome->md5_found)), found);
     if (o->row != NULL && (o->row->flags & CF_KDB_ROW_PRIOR) != 0)
-        (void)snprintf(hint, sizeof(hint), "snapshot %s still has a good copy of it: restore that, and check this disk",
+        (void)snprintf(hint, sizeof(hint),
+                       "snapshot %s still has a good copy of it: restore that, and check this disk",
                        s->prior_run);
     if (o->row == NULL)
-        (void)snprintf(hint, sizeof(hint),
-                       "the index can be rebuilt: stop the server, remove the index folder, start it");
-    return cf_kdb_refuse(s, e, "'%s' is damaged: its last 16 bytes say MD5 %s, its content gives %s\nHINT: %s",
-                         o->entry.path, expected, found, hint);
+        (void)snprintf(
+            hint, sizeof(hint),
+            "the index can be rebuilt: stop the server, remove the index folder, start it");
+    return cf_kdb_refuse(
+        s, e, "'%s' is damaged: its last 16 bytes say MD5 %s, its content gives %s\nHINT: %s",
+        o->entry.path, expected, found, hint);
 }
 
-static cf_err cert_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome, cf_error *e)
+static cf_err cert_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome,
+                         cf_error *e)
 {
     const uint8_t *const end = outcome->tail + sizeof(outcome->tail) - CF_KDB_PTABLE_MD5_LEN;
     uint64_t cert = 0;
@@ -225,13 +239,16 @@ static cf_err cert_check(cf_source *s, const own_entry *o, const cf_read_outcome
         return CF_OK;
     if (o->row != NULL)
         CF_TRY(cf_kdb_cert_hash(outcome->head, outcome->tail, &cert, e));
-    if (o->row != NULL ? cert == o->row->cert : memcmp(end, o->item->cert_footer, CF_KDB_PTABLE_MD5_LEN) == 0)
+    if (o->row != NULL ? cert == o->row->cert
+                       : memcmp(end, o->item->cert_footer, CF_KDB_PTABLE_MD5_LEN) == 0)
         return CF_OK;
     CF_TRY(cf_kdb_truncate_look_again(s, e));
-    return cf_kdb_refuse(s, e, "'%s' was written to while it was read\nHINT: run the backup again", o->entry.path);
+    return cf_kdb_refuse(s, e, "'%s' was written to while it was read\nHINT: run the backup again",
+                         o->entry.path);
 }
 
-static cf_err outcome_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome, cf_error *e)
+static cf_err outcome_check(cf_source *s, const own_entry *o, const cf_read_outcome *outcome,
+                            cf_error *e)
 {
     if (outcome == NULL)
         return CF_OK;
@@ -243,7 +260,8 @@ static cf_err outcome_check(cf_source *s, const own_entry *o, const cf_read_outc
     return CF_OK;
 }
 
-cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e)
+cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome,
+                             cf_error *e)
 {
     CF_CLEANUP(cf_freep) own_entry *o = entry->own;
     const cf_err err = outcome_check(s, o, outcome, e);

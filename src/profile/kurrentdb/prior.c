@@ -27,7 +27,8 @@ cf_err cf_kdb_prior_skip(cf_kdb_prior *p, cf_error *e)
     return cf_cursor_next_file(p->cursor, &p->line, e);
 }
 
-cf_err cf_kdb_prior_find(cf_kdb_prior *p, uint16_t step, const char *path, const cf_file_line **ret, cf_error *e)
+cf_err cf_kdb_prior_find(cf_kdb_prior *p, uint16_t step, const char *path, const cf_file_line **ret,
+                         cf_error *e)
 {
     const cf_slice wanted = cf_slice_str(path);
     const cf_file_line *line = NULL;

@@ -20,7 +20,7 @@ CF_NODISCARD cf_err cf_kdb_prior_peek(cf_kdb_prior *p, const cf_file_line **ret,
 /* Forgets the line it stands at. */
 CF_NODISCARD cf_err cf_kdb_prior_skip(cf_kdb_prior *p, cf_error *e);
 /* Forward to (step, path); *ret NULL when the parent has none such. Valid until the next call. */
-CF_NODISCARD cf_err cf_kdb_prior_find(cf_kdb_prior *p, uint16_t step, const char *path, const cf_file_line **ret,
-                                      cf_error *e);
+CF_NODISCARD cf_err cf_kdb_prior_find(cf_kdb_prior *p, uint16_t step, const char *path,
+                                      const cf_file_line **ret, cf_error *e);
 
 #endif

@@ -9,14 +9,14 @@
  *   table_versions          array
  *   transforms              array: 0 none, 1 AES-GCM
  *   checkpoints             {chaser, epoch, writer, proposal, truncate}; absent ones are missing
- *   chunks                  {first, last, files, completed, ongoing, scavenged, merged, excess}; last: the writer's
- *   index                   null, or {tables, prepare, commit, by_level: {"<level>": tables}}
- *   epoch                   null, or {id, position, number, last_id}; id names the cluster and is missing when
- * unreadable existence_filter        "absent" | "stored" secondary_indexes       "absent" | "left-out" | "stored"
- *   scavenge_db             "absent" | "left-out" | "stored"
- *   source                  "live" | "stopped"
- *   hazards                 array of ids: encrypted, archiving, scavenge-running, secondary-indexes,
- * unknown-checkpoint, existence-filter-damaged, no-index warnings                array of texts refusals array of
+ *   chunks                  {first, last, files, completed, ongoing, scavenged, merged, excess};
+ * last: the writer's index                   null, or {tables, prepare, commit, by_level:
+ * {"<level>": tables}} epoch                   null, or {id, position, number, last_id}; id names
+ * the cluster and is missing when unreadable existence_filter        "absent" | "stored"
+ * secondary_indexes       "absent" | "left-out" | "stored" scavenge_db             "absent" |
+ * "left-out" | "stored" source                  "live" | "stopped" hazards                 array of
+ * ids: encrypted, archiving, scavenge-running, secondary-indexes, unknown-checkpoint,
+ * existence-filter-damaged, no-index warnings                array of texts refusals array of
  * texts; empty but for inspect
  */
 #include "profile/kurrentdb/source.h"
@@ -93,11 +93,12 @@ static json_t *chunks_new(const cf_source *s)
     const chunk_counts c = chunks_count(s);
     const uint32_t total = s->chunks.total;
 
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "first", (json_int_t)(total == 0 ? 0 : s->chunks.rows[0].start),
-        "last", (json_int_t)(total == 0 ? 0 : s->chunks.rows[total - 1].end), "files", (json_int_t)total, "completed",
-        (json_int_t)c.completed, "ongoing", (json_int_t)c.ongoing, "scavenged", (json_int_t)c.scavenged, "merged",
-        (json_int_t)c.merged, "excess", (json_int_t)s->chunks.excess_total);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "first",
+                     (json_int_t)(total == 0 ? 0 : s->chunks.rows[0].start), "last",
+                     (json_int_t)(total == 0 ? 0 : s->chunks.rows[total - 1].end), "files",
+                     (json_int_t)total, "completed", (json_int_t)c.completed, "ongoing",
+                     (json_int_t)c.ongoing, "scavenged", (json_int_t)c.scavenged, "merged",
+                     (json_int_t)c.merged, "excess", (json_int_t)s->chunks.excess_total);
 }
 
 /* Tables of one level; tables are sorted by name, so count. */
@@ -142,7 +143,8 @@ static json_t *index_new(const cf_source *s)
         (void)put(levels, key, json_integer((json_int_t)level_count(s, level)));
     }
     return json_pack("{s:I, s:I, s:I, s:o}", "tables", (json_int_t)s->map.table_total, "prepare",
-                     (json_int_t)s->map.prepare, "commit", (json_int_t)s->map.commit, "by_level", levels);
+                     (json_int_t)s->map.prepare, "commit", (json_int_t)s->map.commit, "by_level",
+                     levels);
 }
 
 static json_t *epoch_new(const cf_source *s)
@@ -228,13 +230,14 @@ static cf_err chunks_render(const cf_source *s, cf_buf *ret, cf_error *e)
         bytes += s->chunks.rows[k].size_bytes;
     if (s->chunks.total == 0)
         return cf_buf_append_str(ret, "chunks        none\n", e);
-    CF_TRY(cf_buf_printf(ret, e, "chunks        %u..%u in %u files, %s; chunk size %u\n", s->chunks.rows[0].start,
-                         s->chunks.rows[s->chunks.total - 1].end, s->chunks.total, cf_size_render(bytes, size),
-                         s->chunks.chunk_size));
-    CF_TRY(cf_buf_printf(ret, e, "              %u completed, %u ongoing, %u scavenged, %u merged", c.completed,
-                         c.ongoing, c.scavenged, c.merged));
+    CF_TRY(cf_buf_printf(ret, e, "chunks        %u..%u in %u files, %s; chunk size %u\n",
+                         s->chunks.rows[0].start, s->chunks.rows[s->chunks.total - 1].end,
+                         s->chunks.total, cf_size_render(bytes, size), s->chunks.chunk_size));
+    CF_TRY(cf_buf_printf(ret, e, "              %u completed, %u ongoing, %u scavenged, %u merged",
+                         c.completed, c.ongoing, c.scavenged, c.merged));
     if (s->chunks.excess_total > 0)
-        CF_TRY(cf_buf_printf(ret, e, ", %u behind writer.chk (never backed up)", s->chunks.excess_total));
+        CF_TRY(cf_buf_printf(ret, e, ", %u behind writer.chk (never backed up)",
+                             s->chunks.excess_total));
     CF_TRY(cf_buf_append_str(ret, "\nversions      chunk headers", e));
     for (unsigned n = 0; n < 32; n++) {
         if ((s->chunks.versions_seen & 1u << n) != 0)
@@ -252,10 +255,11 @@ static cf_err checkpoints_render(const cf_source *s, cf_buf *ret, cf_error *e)
     CF_TRY(cf_buf_printf(ret, e,
                          "checkpoints   chaser %" PRId64 " %s writer %" PRId64 "; %" PRId64
                          " bytes lie between and would be lost by a restore\n",
-                         v->chaser.value, v->chaser.value <= v->writer.value ? "<=" : "OVER", v->writer.value,
-                         v->writer.value - v->chaser.value));
-    CF_TRY(cf_buf_printf(ret, e, "              epoch %" PRId64 " %s writer; truncate %" PRId64, v->epoch.value,
-                         v->epoch.value <= v->writer.value ? "<=" : "OVER", s->truncate.value));
+                         v->chaser.value, v->chaser.value <= v->writer.value ? "<=" : "OVER",
+                         v->writer.value, v->writer.value - v->chaser.value));
+    CF_TRY(cf_buf_printf(ret, e, "              epoch %" PRId64 " %s writer; truncate %" PRId64,
+                         v->epoch.value, v->epoch.value <= v->writer.value ? "<=" : "OVER",
+                         s->truncate.value));
     if (v->proposal.present)
         CF_TRY(cf_buf_printf(ret, e, "; proposal %" PRId64, v->proposal.value));
     return cf_buf_append_char(ret, '\n', e);
@@ -267,8 +271,8 @@ static cf_err index_render(const cf_source *s, cf_buf *ret, cf_error *e)
 
     if (!s->has_index)
         return cf_buf_append_str(ret, "index         none yet\n", e);
-    CF_TRY(cf_buf_printf(ret, e, "index         %u tables, committed up to %" PRId64 "; by level", s->map.table_total,
-                         s->map.commit));
+    CF_TRY(cf_buf_printf(ret, e, "index         %u tables, committed up to %" PRId64 "; by level",
+                         s->map.table_total, s->map.commit));
     for (uint64_t from = 0; level_next(s, from, &level); from = (uint64_t)level + 1)
         CF_TRY(cf_buf_printf(ret, e, " %u:%u", level, level_count(s, level)));
     return cf_buf_append_char(ret, '\n', e);
@@ -306,15 +310,17 @@ cf_err cf_kdb_report(const cf_source *s, cf_buf *ret, cf_error *e)
     else
         CF_TRY(cf_buf_append_str(ret, "cluster       unknown: the first record cannot be read", e));
     if (s->has_last_epoch)
-        CF_TRY(cf_buf_printf(ret, e, ", epoch %u since %" PRId64, s->last_epoch.number, s->values.epoch.value));
+        CF_TRY(cf_buf_printf(ret, e, ", epoch %u since %" PRId64, s->last_epoch.number,
+                             s->values.epoch.value));
     CF_TRY(cf_buf_append_char(ret, '\n', e));
     CF_TRY(checkpoints_render(s, ret, e));
     CF_TRY(chunks_render(s, ret, e));
     CF_TRY(index_render(s, ret, e));
-    CF_TRY(cf_buf_printf(ret, e, "beside        existence filter %s, scavenge database %s, secondary indexes %s\n",
-                         s->has_filter ? "there" : "absent",
-                         has_item(s, CF_KDB_STEP_SCAVENGE) ? "there" : "absent or in use",
-                         strcmp(s->secondary, "absent") == 0 ? "absent" : "there"));
+    CF_TRY(cf_buf_printf(
+        ret, e, "beside        existence filter %s, scavenge database %s, secondary indexes %s\n",
+        s->has_filter ? "there" : "absent",
+        has_item(s, CF_KDB_STEP_SCAVENGE) ? "there" : "absent or in use",
+        strcmp(s->secondary, "absent") == 0 ? "absent" : "there"));
     for (size_t k = 0; k < json_array_size(s->warnings); k++)
         CF_TRY(text_render(ret, "hazard", json_string_value(json_array_get(s->warnings, k)), e));
     return verdict_render(s, ret, e);

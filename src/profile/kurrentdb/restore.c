@@ -28,7 +28,8 @@ cf_err cf_kdb_target_in_use(const cf_target_opts *opts, cf_error *e)
         return err == CF_ERR_SOURCE ? CF_ERR_TARGET : err;
     }
     CF_ENSURE(!holder.held, e, CF_ERR_TARGET,
-              "a server holds the target '%s': %s\nHINT: stop it and keep it stopped until the restore is done",
+              "a server holds the target '%s': %s\nHINT: stop it and keep it stopped until the "
+              "restore is done",
               opts->db, holder.how);
     return CF_OK;
 }
@@ -44,7 +45,8 @@ cf_placement cf_kdb_placement(const cf_file_line *line)
         return CF_PLACE_FIRST;
     if (path_is(line, "db/writer.chk"))
         return CF_PLACE_LAST;
-    return path_is(line, "db/truncate.chk") ? CF_PLACE_SKIP : CF_PLACE_BODY; /* ours is made, never copied */
+    return path_is(line, "db/truncate.chk") ? CF_PLACE_SKIP
+                                            : CF_PLACE_BODY; /* ours is made, never copied */
 }
 
 static bool klass_is(const cf_file_line *line, const char *klass)
@@ -72,8 +74,8 @@ static bool fact_get(const json_t *facts, const char *group, const char *key, in
     return true;
 }
 
-cf_err cf_kdb_extra_file(const json_t *facts, unsigned i, const char **ret_path, uint8_t ret_content[16],
-                         size_t *ret_len, cf_error *e)
+cf_err cf_kdb_extra_file(const json_t *facts, unsigned i, const char **ret_path,
+                         uint8_t ret_content[16], size_t *ret_len, cf_error *e)
 {
     int64_t chaser = -1;
 
@@ -107,11 +109,12 @@ static cf_err values_check(const cf_source *s, const json_t *facts, cf_error *e)
 
         if (fact_get(facts, "checkpoints", all[k].name, &expected))
             CF_ENSURE(expected == all[k].found, e, CF_ERR_TARGET,
-                      "'db/%s.chk' is %" PRId64 ", the snapshot says %" PRId64, all[k].name, all[k].found, expected);
+                      "'db/%s.chk' is %" PRId64 ", the snapshot says %" PRId64, all[k].name,
+                      all[k].found, expected);
     }
     CF_ENSURE(s->truncate.value == s->values.chaser.value, e, CF_ERR_TARGET,
-              "'db/truncate.chk' is %" PRId64 ", expected the value of 'db/chaser.chk', %" PRId64, s->truncate.value,
-              s->values.chaser.value);
+              "'db/truncate.chk' is %" PRId64 ", expected the value of 'db/chaser.chk', %" PRId64,
+              s->truncate.value, s->values.chaser.value);
     return CF_OK;
 }
 
@@ -145,6 +148,7 @@ cf_err cf_kdb_check_restored(const cf_target_opts *opts, const json_t *facts, cf
     CF_ENSURE(json_array_size(s->refusals) == 0, e, CF_ERR_TARGET, "%s",
               json_string_value(json_array_get(s->refusals, 0)));
     CF_ENSURE(s->chunks.excess_total == 0, e, CF_ERR_TARGET,
-              "%u chunk files lie behind 'db/writer.chk': a start would refuse them", s->chunks.excess_total);
+              "%u chunk files lie behind 'db/writer.chk': a start would refuse them",
+              s->chunks.excess_total);
     return values_check(s, facts, e);
 }

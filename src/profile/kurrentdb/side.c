@@ -2,8 +2,9 @@
  *
  * Beside the index: the stream existence filter, the scavenge database, the secondary indexes.
  *
- * The filter's .chk says up to where .dat is true. A .dat older than its .chk makes every newer stream seem empty
- * without any message, so .chk is read before .dat is opened, and neither may have gone back when all is done.
+ * The filter's .chk says up to where .dat is true. A .dat older than its .chk makes every newer
+ * stream seem empty without any message, so .chk is read before .dat is opened, and neither may
+ * have gone back when all is done.
  */
 #include "profile/kurrentdb/checkpoint.h"
 #include "profile/kurrentdb/source.h"
@@ -16,10 +17,12 @@ static const char scavenge_db[] = "scavenging/scavenging.db";
 static const char scavenge_wal[] = "scavenging/scavenging.db-wal";
 
 /* Opens a regular file of the index folder; -1: not there. */
-static cf_err side_open(cf_source *s, int dir_fd, const char *name, int *ret_fd, cf_stat *ret_stat, cf_error *e)
+static cf_err side_open(cf_source *s, int dir_fd, const char *name, int *ret_fd, cf_stat *ret_stat,
+                        cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
-    const cf_err opened = dir_fd < 0 ? CF_ERR_NOT_FOUND : cf_kdb_io_open(&s->io, dir_fd, name, &f.fd, e);
+    const cf_err opened =
+        dir_fd < 0 ? CF_ERR_NOT_FOUND : cf_kdb_io_open(&s->io, dir_fd, name, &f.fd, e);
 
     *ret_fd = -1;
     if (opened == CF_ERR_NOT_FOUND)
@@ -33,7 +36,8 @@ static cf_err side_open(cf_source *s, int dir_fd, const char *name, int *ret_fd,
 }
 
 /* The value of the filter's .chk; *ret_len: its length, 0 when it is not there. */
-static cf_err filter_value_read(cf_source *s, int64_t *ret, size_t *ret_len, cf_stat *ret_stat, cf_error *e)
+static cf_err filter_value_read(cf_source *s, int64_t *ret, size_t *ret_len, cf_stat *ret_stat,
+                                cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     uint8_t bytes[CF_KDB_CHECKPOINT_LEN + 1] = {0};
@@ -48,7 +52,8 @@ static cf_err filter_value_read(cf_source *s, int64_t *ret, size_t *ret_len, cf_
     return CF_OK;
 }
 
-static cf_err filter_items(cf_source *s, int64_t value, const cf_stat *chk, const cf_stat *dat, int *fd, cf_error *e)
+static cf_err filter_items(cf_source *s, int64_t value, const cf_stat *chk, const cf_stat *dat,
+                           int *fd, cf_error *e)
 {
     uint8_t bytes[CF_KDB_CHECKPOINT_LEN];
     cf_kdb_item *i = NULL;
@@ -79,13 +84,15 @@ cf_err cf_kdb_filter_look(cf_source *s, cf_error *e)
     size_t len = 0;
 
     if (s->opts.without_existence_filter) {
-        cf_kdb_detail(s, "the existence filter is left out; a restored node rebuilds it from its index");
+        cf_kdb_detail(
+            s, "the existence filter is left out; a restored node rebuilds it from its index");
         return CF_OK;
     }
     CF_TRY(filter_value_read(s, &value, &len, &chk, e));
     if (len != 0 && len != CF_KDB_CHECKPOINT_LEN) {
         cf_kdb_warn(s, "existence-filter-damaged",
-                    "'index/%s' is not %d bytes long: the existence filter is left out; a restored node rebuilds it",
+                    "'index/%s' is not %d bytes long: the existence filter is left out; a restored "
+                    "node rebuilds it",
                     filter_chk, CF_KDB_CHECKPOINT_LEN);
         return CF_OK;
     }
@@ -110,16 +117,17 @@ cf_err cf_kdb_filter_look_again(cf_source *s, cf_error *e)
         return CF_OK;
     CF_TRY(filter_value_read(s, &value, &len, &chk, e));
     if (len != CF_KDB_CHECKPOINT_LEN || value < s->filter_value)
+        return cf_kdb_refuse(s, e,
+                             "'index/%s' went back from %lld to %lld: the node made a new "
+                             "existence filter during the run"
+                             "\nHINT: run again, or use --without-existence-filter",
+                             filter_chk, (long long)s->filter_value, (long long)value);
+    if (!cf_kdb_io_is_file(&s->io, s->index_fd, filter_dat, &dat) || dat.ino != s->filter_ino)
         return cf_kdb_refuse(
             s, e,
-            "'index/%s' went back from %lld to %lld: the node made a new existence filter during the run"
+            "'index/%s' was replaced: the node made a new existence filter during the run"
             "\nHINT: run again, or use --without-existence-filter",
-            filter_chk, (long long)s->filter_value, (long long)value);
-    if (!cf_kdb_io_is_file(&s->io, s->index_fd, filter_dat, &dat) || dat.ino != s->filter_ino)
-        return cf_kdb_refuse(s, e,
-                             "'index/%s' was replaced: the node made a new existence filter during the run"
-                             "\nHINT: run again, or use --without-existence-filter",
-                             filter_dat);
+            filter_dat);
     return CF_OK;
 }
 
@@ -135,7 +143,8 @@ cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e)
     CF_TRY(side_open(s, s->index_fd, scavenge_db, &f.fd, &st, e));
     if (cf_kdb_io_is_file(&s->io, s->index_fd, scavenge_wal, &wal)) {
         cf_kdb_warn(s, "scavenge-running",
-                    "'index/%s' is there: a scavenge runs, or was killed. The scavenge database is left out; after a "
+                    "'index/%s' is there: a scavenge runs, or was killed. The scavenge database is "
+                    "left out; after a "
                     "restore the "
                     "next scavenge starts anew, which is correct and only slower",
                     scavenge_wal);
@@ -161,10 +170,10 @@ cf_err cf_kdb_scavenge_look_again(cf_source *s, const cf_kdb_item *i, cf_error *
     CF_TRY(cf_kdb_io_stat_fd(&s->io, i->fd, i->path, &st, e));
     if (cf_kdb_io_is_file(&s->io, s->index_fd, scavenge_wal, &wal) || st.mtime_ns != i->mtime_ns ||
         st.size_bytes != i->size_bytes)
-        return cf_kdb_refuse(
-            s, e,
-            "a scavenge began while '%s' was read\nHINT: run again; while the scavenge runs its database is left out",
-            i->path);
+        return cf_kdb_refuse(s, e,
+                             "a scavenge began while '%s' was read\nHINT: run again; while the "
+                             "scavenge runs its database is left out",
+                             i->path);
     return CF_OK;
 }
 
@@ -198,7 +207,8 @@ cf_err cf_kdb_secondary_look(cf_source *s, cf_error *e)
     s->secondary = "left-out";
     if (s->opts.without_secondary_indexes) {
         cf_kdb_warn(s, "secondary-indexes",
-                    "'db/kurrent.ddb' is left out: a restored node rebuilds its secondary indexes from the log. Not "
+                    "'db/kurrent.ddb' is left out: a restored node rebuilds its secondary indexes "
+                    "from the log. Not "
                     "proven: that "
                     "the schema registry, which is kept in the same file, comes back too");
         return CF_OK;
@@ -209,8 +219,10 @@ cf_err cf_kdb_secondary_look(cf_source *s, cf_error *e)
         return secondary_item(s, "kurrent.ddb.wal", &found, e);
     }
     cf_kdb_hazard(s, "secondary-indexes");
-    return cf_kdb_refuse(s, e,
-                         "'db/kurrent.ddb' holds secondary indexes, which cannot be copied from a running node"
-                         "\nHINT: three ways: stop the server and use --source stopped; back up a volume snapshot with "
-                         "--source stopped; or use --without-secondary-indexes, and a restored node rebuilds them");
+    return cf_kdb_refuse(
+        s, e,
+        "'db/kurrent.ddb' holds secondary indexes, which cannot be copied from a running node"
+        "\nHINT: three ways: stop the server and use --source stopped; back up a volume snapshot "
+        "with "
+        "--source stopped; or use --without-secondary-indexes, and a restored node rebuilds them");
 }

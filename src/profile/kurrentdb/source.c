@@ -40,7 +40,8 @@ static cf_err refuse(cf_source *s, cf_error *e, char *text)
     if (!s->opts.inspect)
         CF_FAIL(e, CF_ERR_SOURCE, "%s", text);
     if (!text_has(s->refusals, text))
-        CF_ENSURE(json_array_append_new(s->refusals, text_new(text)) == 0, e, CF_ERR_NO_MEMORY, "allocate a refusal");
+        CF_ENSURE(json_array_append_new(s->refusals, text_new(text)) == 0, e, CF_ERR_NO_MEMORY,
+                  "allocate a refusal");
     return CF_OK;
 }
 
@@ -111,8 +112,8 @@ cf_err cf_kdb_wait(const cf_source *s, uint64_t ms, cf_error *e)
     return CF_OK;
 }
 
-cf_err cf_kdb_item_add(cf_source *s, uint16_t step, const char *role, const char *name, const char *klass,
-                       cf_kdb_item **ret, cf_error *e)
+cf_err cf_kdb_item_add(cf_source *s, uint16_t step, const char *role, const char *name,
+                       const char *klass, cf_kdb_item **ret, cf_error *e)
 {
     const size_t size = strlen(role) + 1 + strlen(name) + 1;
 
@@ -185,20 +186,24 @@ static cf_err dirs_open(cf_source *s, cf_error *e)
     const cf_err db_err = cf_kdb_io_dir_open(&s->io, CF_FS_CWD, s->opts.db, &s->db_fd, e);
 
     CF_ENSURE(db_err != CF_ERR_NOT_FOUND, e, CF_ERR_SOURCE,
-              "the data directory '%s' does not exist\nHINT: --db names the folder with writer.chk and the chunks",
+              "the data directory '%s' does not exist\nHINT: --db names the folder with writer.chk "
+              "and the chunks",
               s->opts.db);
     CF_TRY_AS(db_err, e, "open the data directory");
-    CF_ENSURE(cf_kdb_io_is_file(&s->io, s->db_fd, "writer.chk", &st), e, CF_ERR_SOURCE,
-              "'%s' is not the data directory of a KurrentDB or EventStoreDB node: it has no 'writer.chk'"
-              "\nHINT: --db names the folder with writer.chk and the chunks",
-              s->opts.db);
+    CF_ENSURE(
+        cf_kdb_io_is_file(&s->io, s->db_fd, "writer.chk", &st), e, CF_ERR_SOURCE,
+        "'%s' is not the data directory of a KurrentDB or EventStoreDB node: it has no 'writer.chk'"
+        "\nHINT: --db names the folder with writer.chk and the chunks",
+        s->opts.db);
     const int base_fd = s->opts.index != NULL ? CF_FS_CWD : s->db_fd;
     const cf_err err = cf_kdb_io_dir_open(&s->io, base_fd, index, &s->index_fd, e);
 
     if (err == CF_ERR_NOT_FOUND && s->opts.index == NULL)
         return CF_OK;
-    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_SOURCE,
-              "the index directory '%s' does not exist\nHINT: --index names the server's Index option", index);
+    CF_ENSURE(
+        err != CF_ERR_NOT_FOUND, e, CF_ERR_SOURCE,
+        "the index directory '%s' does not exist\nHINT: --index names the server's Index option",
+        index);
     return err;
 }
 
@@ -218,7 +223,9 @@ cf_err cf_kdb_source_open(const cf_source_opts *opts, cf_source **ret, cf_error 
     s->warnings = json_array();
     s->hazards = json_array();
     const bool made = s->refusals != NULL && s->warnings != NULL && s->hazards != NULL;
-    const cf_err err = made ? dirs_open(s, e) : cf_error_set(e, CF_ERR_NO_MEMORY, __FILE__, __LINE__, "allocate lists");
+    const cf_err err =
+        made ? dirs_open(s, e)
+             : cf_error_set(e, CF_ERR_NO_MEMORY, __FILE__, __LINE__, "allocate lists");
 
     if (err != CF_OK) {
         cf_kdb_source_close(s);

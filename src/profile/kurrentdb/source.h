@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The source as it is kept between open and close: what was looked at, in which order, and what follows from it.
- * Internal to the profile; each file of this folder fills its own part.
+ * The source as it is kept between open and close: what was looked at, in which order, and what
+ * follows from it. Internal to the profile; each file of this folder fills its own part.
  */
 #ifndef SRC_PROFILE_KURRENTDB_SOURCE_H
 #define SRC_PROFILE_KURRENTDB_SOURCE_H
@@ -18,7 +18,8 @@
 
 /* Steps of the manifest: part of the format, never renumbered. */
 enum {
-    CF_KDB_STEP_INDEX = 1,       /* tables, bloom filters, then indexmap: 'i' sorts behind every hex digit */
+    CF_KDB_STEP_INDEX =
+        1, /* tables, bloom filters, then indexmap: 'i' sorts behind every hex digit */
     CF_KDB_STEP_FILTER = 2,      /* streamExistenceFilter.chk, then .dat */
     CF_KDB_STEP_SCAVENGE = 3,    /* scavenging.db */
     CF_KDB_STEP_CHECKPOINTS = 4, /* *.chk but truncate.chk */
@@ -140,11 +141,13 @@ struct cf_source {
     uint64_t files_total, reused_total, read_bytes;
 };
 
-/* A reason why there is no backup. Returns CF_ERR_SOURCE; in inspect it is noted, CF_OK returned, and the walk goes on.
+/* A reason why there is no backup. Returns CF_ERR_SOURCE; in inspect it is noted, CF_OK returned,
+ * and the walk goes on.
  */
 CF_NODISCARD cf_err cf_kdb_refuse(cf_source *s, cf_error *e, const char *fmt, ...) CF_PRINTF(3, 4);
 /* The same for what a second look may find healed. */
-CF_NODISCARD cf_err cf_kdb_refuse_for_now(cf_source *s, cf_error *e, const char *fmt, ...) CF_PRINTF(3, 4);
+CF_NODISCARD cf_err cf_kdb_refuse_for_now(cf_source *s, cf_error *e, const char *fmt, ...)
+    CF_PRINTF(3, 4);
 /* A hazard with its stable id; the same text is said once. */
 void cf_kdb_warn(cf_source *s, const char *hazard, const char *fmt, ...) CF_PRINTF(3, 4);
 void cf_kdb_hazard(cf_source *s, const char *hazard); /* the id alone */
@@ -153,8 +156,8 @@ void cf_kdb_detail(const cf_source *s, const char *fmt, ...) CF_PRINTF(2, 3);
 CF_NODISCARD cf_err cf_kdb_wait(const cf_source *s, uint64_t ms, cf_error *e);
 
 /* Makes room for one more item and gives it with path, step, class and no descriptor. */
-CF_NODISCARD cf_err cf_kdb_item_add(cf_source *s, uint16_t step, const char *role, const char *name, const char *klass,
-                                    cf_kdb_item **ret, cf_error *e);
+CF_NODISCARD cf_err cf_kdb_item_add(cf_source *s, uint16_t step, const char *role, const char *name,
+                                    const char *klass, cf_kdb_item **ret, cf_error *e);
 void cf_kdb_item_set_stat(cf_kdb_item *i, const cf_stat *st);
 CF_NODISCARD cf_err cf_kdb_item_set_content(cf_kdb_item *i, cf_slice content, cf_error *e);
 /* Forgets the items of a step, closing their descriptors. */
@@ -180,8 +183,10 @@ CF_NODISCARD cf_err cf_kdb_secondary_look(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_chunks_look(cf_source *s, cf_error *e);
 void cf_kdb_chunks_deinit(cf_source *s);
 /* SHA-256 over the names of chunks up to `last`. */
-CF_NODISCARD cf_err cf_kdb_chunks_names_hash(const cf_names *names, uint32_t last, uint8_t ret[32], cf_error *e);
-CF_NODISCARD cf_err cf_kdb_cert_hash(const uint8_t *header, const uint8_t *footer, uint64_t *ret, cf_error *e);
+CF_NODISCARD cf_err cf_kdb_chunks_names_hash(const cf_names *names, uint32_t last, uint8_t ret[32],
+                                             cf_error *e);
+CF_NODISCARD cf_err cf_kdb_cert_hash(const uint8_t *header, const uint8_t *footer, uint64_t *ret,
+                                     cf_error *e);
 
 /* pin.c: open descriptors of what is to be sent. */
 void cf_kdb_pin_limits(cf_source *s);
@@ -203,7 +208,8 @@ CF_NODISCARD cf_err cf_kdb_last_look(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_finish(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e);
-CF_NODISCARD cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e);
+CF_NODISCARD cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry,
+                                          const cf_read_outcome *outcome, cf_error *e);
 
 /* report.c */
 CF_NODISCARD cf_err cf_kdb_facts(const cf_source *s, json_t **ret, cf_error *e);
