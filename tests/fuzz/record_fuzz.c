@@ -21,8 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cf_slice s = cf_slice_of(data, size);
     cf_kdb_epoch epoch = {0};
 
-    (void)cf_kdb_record_walk(input_read, &s, 0, size, NULL);
-    (void)cf_kdb_record_check_end(input_read, &s, 0, size, NULL);
+    if (cf_kdb_record_walk(input_read, &s, 0, size, NULL) == CF_OK &&
+        cf_kdb_record_check_end(input_read, &s, 0, size, NULL) == CF_ERR_NO_MEMORY)
+        __builtin_trap();
     if (cf_kdb_epoch_parse(s, &epoch, NULL) == CF_OK && !cf_kdb_guid_is(cf_slice_str(epoch.id)))
         __builtin_trap();
     return 0;
