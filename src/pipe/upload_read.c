@@ -54,11 +54,13 @@ static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const i
                          const uint64_t offset, const size_t len, cf_block *const block,
                          cf_error *const e)
 {
+    cf_error why = {0};
     size_t got = 0;
 
-    CF_TRY_AS(u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, e), e,
-              "file '%s'", item->name);
-    CF_ENSURE(got == len, e, CF_ERR_SOURCE, "file '%s' ended at %llu of %llu bytes", item->name,
+    if (u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, &why) != CF_OK)
+        CF_FAIL(e, CF_ERR_SOURCE, "file '%s': %s\nHINT: look at the node's disk and at dmesg", item->name, why.message);
+    CF_ENSURE(got == len, e, CF_ERR_SOURCE,
+              "file '%s' ended at %llu of %llu bytes\nHINT: it was cut while it was read; run again", item->name,
               (unsigned long long)(offset + got), (unsigned long long)item->read_bytes);
     block->len = len;
     return CF_OK;

@@ -22,7 +22,8 @@ static void test_file_ends_early(void **state)
                                  .size_bytes = 9 * KIT_MIB,
                                  .own_pack = true};
     assert_int_equal(kit_upload(&r, &item, 1, &e), CF_ERR_SOURCE);
-    assert_string_equal(e.message, "file 'db/chunk' ended at 5242880 of 9437184 bytes");
+    assert_string_equal(e.message, "file 'db/chunk' ended at 5242880 of 9437184 bytes\n"
+                                   "HINT: it was cut while it was read; run again");
     assert_int_equal(kit_object_total(r.store), 0);
     kit_run_deinit(&r);
     free(bytes);
@@ -43,8 +44,9 @@ static void test_nth_read_fails(void **state)
         atomic_store(&r.fs.reads_left, n);
         err = kit_upload(&r, m.items, 24, &e);
         if (err != CF_OK) {
-            assert_int_equal(err, CF_ERR_IO);
-            assert_string_equal(e.message, "file 'mixed': read: the test wants it to fail");
+            assert_int_equal(err, CF_ERR_SOURCE);
+            assert_string_equal(e.message, "file 'mixed': read: the test wants it to fail\n"
+                                           "HINT: look at the node's disk and at dmesg");
         }
         kit_run_deinit(&r);
     }
@@ -168,10 +170,10 @@ static void test_error_stays(void **state)
         assert_int_equal(cf_upload_add(u, &bad, NULL), CF_OK);
         for (int i = 0; i < 2; i++) {
             assert_int_equal(cf_upload_finish(u, &e), CF_ERR_SOURCE);
-            assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes");
+            assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes\nHINT: it was cut while it was read; run again");
         }
         assert_int_equal(cf_upload_add(u, &bad, &e), CF_ERR_SOURCE);
-        assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes");
+        assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes\nHINT: it was cut while it was read; run again");
     }
     kit_run_deinit(&r);
 }
