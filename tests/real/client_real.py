@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The S3 client (through s3_driver) against a real server, over http and https.
 
-    eval "$(ci/server-ceph start)" with the variables exported; python3 tests/s3/client_real_test.py
+    eval "$(ci/server-ceph start)" with the variables exported; python3 tests/real/client_real.py
 
 Without AWS_ENDPOINT_URL_S3 it is a counted skip (77). Buckets get names of their own and are left behind.
 """
