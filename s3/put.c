@@ -115,6 +115,7 @@ cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *o
     s3_call_header(&call, "content-type", s3_put_content_type(opts));
     s3_call_header(&call, S3_ID_HEADER, id);
     const bool create_only = opts != NULL && opts->create_only;
+    call.last_words = opts != NULL && opts->last_words;
     if (create_only)
         s3_call_header(&call, "if-none-match", "*");
     cf_err err = s3_call_run(c, &call, &reply, &failure);

@@ -123,6 +123,7 @@ typedef struct s3_put_opts {
                          is ours (metadata id: a lost answer) the call succeeds */
     const char *content_type; /* NULL: application/octet-stream */
     const char *id; /* NULL: random; S3_ID_LEN hex digits kept in x-amz-meta-chunkferry-id */
+    bool last_words; /* s3_put() only: sent although the world is stopping, once, without retries */
 } s3_put_opts;
 
 typedef struct s3_put_result {

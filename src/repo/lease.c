@@ -171,7 +171,11 @@ static cf_err put_body(const cf_repo *const repo, const char *const key,
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
-    const cf_put_opts opts = {.create_only = create_only};
+    const cf_put_opts opts = {
+        .create_only = create_only,
+        /* A run that is interrupted gives its lease back: else other machines wait it out. */
+        .last_words = b->ended && repo->world->stopping(repo->world->impl),
+    };
     cf_buf_init(&text, CF_LEASE_LEN_MAX);
     CF_TRY(cf_lease_body_render(b, &text, e));
     CF_TRY_AS(

@@ -20,7 +20,8 @@ static cf_err put(const cf_read_lease *const l, const bool create_only, cf_error
 {
     CF_CLEANUP(cf_buf_deinit)
     cf_buf text = {0};
-    const cf_put_opts opts = {.create_only = create_only};
+    const cf_world *const w = l->repo->world;
+    const cf_put_opts opts = {.create_only = create_only, .last_words = l->body.ended && w->stopping(w->impl)};
     cf_buf_init(&text, CF_LEASE_LEN_MAX);
     CF_TRY(cf_lease_body_render(&l->body, &text, e));
     CF_TRY_AS(l->repo->store->ops->put(l->repo->store, l->key, cf_buf_slice(&text), &opts,
