@@ -155,6 +155,8 @@ static bool word_handle(const int argc, char *const *const argv, FILE *const out
         }
     }
     if (strcmp(argv[1], "manual") == 0) {
+        if (argc > 2 && !named)
+            return false;
         cf_manual_roff(out, id);
         return true;
     }
@@ -168,6 +170,8 @@ static cf_err command_run(cf_cli *const c, const int argc, char *const *const ar
     cf_output *const o = c->output;
 
     /* --json counts before the words are parsed, so that a usage error is JSON too. */
+    if (strcmp(argv[1], "manual") == 0) /* of a command that is none */
+        return unknown_command(argv[2], e);
     for (int i = 2; i < argc; i++)
         o->json = o->json || strcmp(argv[i], "--json") == 0;
     CF_TRY(command_parse(argc, argv, c, &id, e));

@@ -68,6 +68,32 @@ static const char *hint_of(const char *const text, int *const ret_text_len)
     return hint != NULL ? hint + strlen("\nHINT: ") : NULL;
 }
 
+/* For people: what would steer a terminal (an escape in a path or in a server's words) becomes '?'. */
+static void plain_write(FILE *const to, const char *const text, const size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        const unsigned char c = (unsigned char)text[i];
+        (void)fputc((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ? '?' : c, to);
+    }
+}
+
+/* "prefix text", and the hint on a line of its own. */
+static void message_write(FILE *const to, const char *const prefix, const char *const text)
+{
+    int len = 0;
+    const char *const hint = hint_of(text, &len);
+
+    flockfile(to);
+    (void)fputs(prefix, to);
+    plain_write(to, text, (size_t)len);
+    if (hint != NULL) {
+        (void)fputs("\n  hint: ", to);
+        plain_write(to, hint, strlen(hint));
+    }
+    (void)fputc('\n', to);
+    funlockfile(to);
+}
+
 static void object_write(cf_output *const o, json_t *const object)
 {
     if (object == NULL) {
@@ -96,7 +122,6 @@ static json_t *message_object(const char *const type, const char *const text)
 void cf_output_log(void *const impl, const cf_log_level level, const char *const text)
 {
     cf_output *const o = impl;
-    int len = 0;
 
     if (levels[level].verbose > o->verbose)
         return;
@@ -104,13 +129,9 @@ void cf_output_log(void *const impl, const cf_log_level level, const char *const
         object_write(o, message_object(levels[level].name, text));
         return;
     }
-    const char *const hint = hint_of(text, &len);
-    FILE *const to = level <= CF_LOG_WARN ? o->err : o->out;
     flockfile(o->err);
     line_clear(o);
-    (void)fprintf(to, "%s%.*s\n", levels[level].prefix, len, text);
-    if (hint != NULL)
-        (void)fprintf(to, "  hint: %s\n", hint);
+    message_write(level <= CF_LOG_WARN ? o->err : o->out, levels[level].prefix, text);
     funlockfile(o->err);
 }
 
@@ -144,14 +165,28 @@ void cf_output_progress(void *const impl, const cf_progress *const p)
 
 void cf_output_text(cf_output *const o, const char *const fmt, ...)
 {
+    char some[1024];
     va_list args;
 
     if (o->json)
         return;
     line_clear(o);
     va_start(args, fmt);
-    (void)vfprintf(o->out, fmt, args);
+    const int len = vsnprintf(some, sizeof(some), fmt, args);
     va_end(args);
+    char *const all = len >= (int)sizeof(some) ? cf_alloc((size_t)len + 1, 1) : some;
+    if (len < 0 || all == NULL) {
+        o->incomplete = true;
+        return;
+    }
+    if (all != some) {
+        va_start(args, fmt);
+        (void)vsnprintf(all, (size_t)len + 1, fmt, args);
+        va_end(args);
+    }
+    plain_write(o->out, all, (size_t)len);
+    if (all != some)
+        cf_free(all);
 }
 
 void cf_output_object(cf_output *const o, json_t *const object)
@@ -164,15 +199,11 @@ void cf_output_object(cf_output *const o, json_t *const object)
 
 void cf_output_error(cf_output *const o, const cf_error *const e)
 {
-    int len = 0;
     const char *const text = e->message[0] != '\0' ? e->message : cf_err_text(e->code);
-    const char *const hint = hint_of(text, &len);
 
     line_clear(o);
     (void)fflush(o->out);
-    (void)fprintf(o->err, "chunkferry: %.*s\n", len, text);
-    if (hint != NULL)
-        (void)fprintf(o->err, "  hint: %s\n", hint);
+    message_write(o->err, "chunkferry: ", text);
     if (!o->json)
         return;
     json_t *const object = message_object("error", text);
