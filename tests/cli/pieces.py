@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import ferry
@@ -183,6 +185,36 @@ class Helper:
     def __exit__(self, *_):
         self.listener.close()
         os.unlink(self.path)
+
+
+def run_and_hold(server, env, words, nth, when="before_apply", sign=signal.SIGKILL, match=None, release_s=0.1):
+    """Runs the program against a fake server that holds the nth request that fits; there it gets the signal.
+    (whether it got there, exit code, output)"""
+    from s3.client import Client
+    door = Client.of(server)
+    door.control("POST", "script", [{"match": {**(match or {"op": "*"}), "nth": nth, "count": 1}, "action": {"hold": when}}])
+    process = subprocess.Popen([str(ferry.BINARY), *map(str, words)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               stdin=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and not held_total(door):
+            time.sleep(0.002)
+        held = process.poll() is None
+        if held:
+            process.send_signal(sign)
+        if held and sign != signal.SIGKILL:
+            time.sleep(release_s)
+            door.control("POST", "release")
+        out = process.communicate(timeout=120)[0]
+    finally:
+        door.control("POST", "script", [])
+        door.control("POST", "release")
+    check_output(out)
+    return held, process.returncode, out
+
+
+def held_total(door):
+    found = door.control("GET", "held")
+    return found if isinstance(found, int) else next(iter(found.values()))
 
 
 def steps_of(trace):

@@ -7,8 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-import urllib.request
 
 sys.path.insert(0, "tests/cli")
 import ferry  # noqa: E402
@@ -220,39 +218,6 @@ class Repositories(pieces.Small):
         self.refused(2, "snapshots of node 'kdb-1' begin with '20'", "show", "20", "--repo", url, "--node", "kdb-1")
 
 
-class Held:
-    """Runs the program against a fake server that holds its nth request; then it is killed there."""
-
-    @staticmethod
-    def kill_at(server, env, words, nth, when="before_apply", sign=signal.SIGKILL):
-        """True when the program was killed; False when it ended before the nth request."""
-        from s3.client import Client
-        door = Client.of(server)
-        door.control("POST", "script", [{"match": {"op": "*", "nth": nth, "count": 1}, "action": {"hold": when}}])
-        process = subprocess.Popen([str(ferry.BINARY), *map(str, words)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                   stdin=subprocess.DEVNULL)
-        try:
-            while process.poll() is None and held_total(door) == 0:
-                time.sleep(0.002)
-            killed = process.poll() is None
-            if killed:
-                process.send_signal(sign)
-            if sign != signal.SIGKILL and killed:
-                time.sleep(0.1)
-                door.control("POST", "release")
-            out = process.communicate(timeout=60)[0]
-        finally:
-            door.control("POST", "script", [])
-            door.control("POST", "release")
-        pieces.check_output(out)
-        return killed, process.returncode, out
-
-
-def held_total(door):
-    found = door.control("GET", "held")
-    return found if isinstance(found, int) else next(iter(found.values()))
-
-
 class Interrupted(pieces.Small):
     def test_killed_at_every_request_and_run_again(self):
         reference = self.dir / "reference"
@@ -266,7 +231,7 @@ class Interrupted(pieces.Small):
             while True:
                 target = self.dir / f"target-{nth}"
                 words = ["restore", "latest", "--repo", URL, "--node", "kdb-1", "--target", target]
-                killed, code, out = Held.kill_at(server, env, words, nth)
+                killed, code, out = pieces.run_and_hold(server, env, words, nth)
                 if not killed:
                     self.assertEqual(code, 0, out)
                     break
@@ -304,7 +269,7 @@ class Interrupted(pieces.Small):
                 target = self.dir / f"target-{sign}"
                 words = ["restore", "latest", "--repo", URL, "--node", "kdb-1", "--target", target]
                 for nth in (3, 6, 8, 9):
-                    killed, code, out = Held.kill_at(server, env, words, nth, sign=sign)
+                    killed, code, out = pieces.run_and_hold(server, env, words, nth, sign=sign)
                     self.assertTrue(killed)
                     self.assertEqual(code, 130, out)
                     self.assertIn("interrupted", out)
