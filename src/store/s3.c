@@ -65,7 +65,9 @@ static void stored_of(const s3_put_result *r, cf_stored *ret)
 static s3_put_opts put_opts_of(const cf_put_opts *opts)
 {
     return opts == NULL ? (s3_put_opts){0}
-                        : (s3_put_opts){.create_only = opts->create_only, .id = opts->id};
+                        : (s3_put_opts){.create_only = opts->create_only,
+                                        .id = opts->id,
+                                        .last_words = opts->last_words};
 }
 
 /* ---- writing ---- */

@@ -19,10 +19,11 @@
  * directory cannot hold both (CF_ERR_UNSUPPORTED). What stands in the place under another name is
  * foreign: lists leave it out, nothing touches it. Threads every operation may be called from any
  * thread at once; one cf_store_put belongs to one thread at a time. Callbacks come on the calling
- * thread, with no lock held: they may call the store. Errors  CF_ERR_NOT_FOUND, CF_ERR_EXISTS,
- * CF_ERR_NO_SPACE, CF_ERR_ACCESS, CF_ERR_DENIED, CF_ERR_AUTH, CF_ERR_NO_BUCKET (the bucket or the
- * directory is not there), CF_ERR_IO, CF_ERR_USAGE, CF_ERR_NO_MEMORY, network ones after all
- *         retries. A write that failed otherwise than with CF_ERR_EXISTS, CF_ERR_USAGE or
+ * thread, with no lock held. A list's may call the store; a get's sink may not: s3 holds a
+ * connection meanwhile, and SlowDown can leave it only that one. Errors  CF_ERR_NOT_FOUND,
+ * CF_ERR_EXISTS, CF_ERR_NO_SPACE, CF_ERR_ACCESS, CF_ERR_DENIED, CF_ERR_AUTH, CF_ERR_NO_BUCKET (the
+ * bucket or the directory is not there), CF_ERR_IO, CF_ERR_USAGE, CF_ERR_NO_MEMORY, network ones
+ * after all retries. A write that failed otherwise than with CF_ERR_EXISTS, CF_ERR_USAGE or
  * CF_ERR_UNSUPPORTED may have happened all the same, whole: HEAD tells, or the same put again with
  * the same id. Outputs are untouched on failure.
  */
@@ -80,6 +81,7 @@ typedef struct cf_put_opts {
                          (same id) */
     const char *id; /* NULL: random; CF_STORE_ID_LEN hex digits. Keep it to tell our own lost answer
                        from another's object */
+    bool last_words; /* put only: tried once even while the world is stopping: a lease's end */
 } cf_put_opts;
 
 typedef struct cf_store_entry {
