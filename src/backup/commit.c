@@ -29,6 +29,8 @@ cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
         memcpy(root->parent_sha256, b->parent->sha256, sizeof(root->parent_sha256));
     }
     root->totals = b->totals;
+    json_decref(root->facts); /* an empty object so far */
+    root->facts = NULL;
     CF_TRY(b->profile->facts(b->source, &root->facts, e));
     CF_TRY(cf_manifest_finish(b->manifest, root, e));
     CF_TRY(cf_lease_check(b->lease, e));
