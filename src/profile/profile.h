@@ -128,6 +128,10 @@ typedef struct cf_profile {
     cf_placement (*placement)(const cf_file_line *line);
     bool (*ends_with_md5)(const cf_file_line *line);
     uint32_t (*restored_mode)(const cf_file_line *line); /* 0444, 0644 */
+    /* May a server that was started on a half-filled target have made this file (role-relative)?
+     * What the snapshot does not have of it is removed. The folders to look in end with NULL. */
+    bool (*is_leftover)(const char *path);
+    const char *const *leftover_folders;
     /* Files that are not in the manifest but belong to the restored node, in order, after all
      * others: name below db and content. i counts up; *ret_name = NULL at the end. facts: the
      * snapshot's. */

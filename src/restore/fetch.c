@@ -43,6 +43,17 @@ static uint64_t disk_bytes(const cf_file_line *const l)
     return (n + CF_DISK_BLOCK_BYTES - 1) / CF_DISK_BLOCK_BYTES * CF_DISK_BLOCK_BYTES;
 }
 
+/* Files that a server could have left as well: the sweep counts them again in the target. */
+static cf_err suspect_count(cf_restore *const r, const cf_file_line *const l, cf_error *const e)
+{
+    char path[CF_PATH_LEN_MAX + 1];
+
+    CF_ENSURE(l->path.len < sizeof(path), e, CF_ERR_DAMAGE, "a path of the manifest is too long");
+    (void)snprintf(path, sizeof(path), "%.*s", CF_SLICE_FMT(l->path));
+    r->suspect_total += r->profile->is_leftover(path);
+    return CF_OK;
+}
+
 cf_err cf_restore_survey(cf_restore *const r, cf_error *const e)
 {
     const cf_file_line *l = NULL;
@@ -57,6 +68,9 @@ cf_err cf_restore_survey(cf_restore *const r, cf_error *const e)
         CF_TRY(line_check(r, l, e));
         r->result.files_total++;
         r->result.target_bytes += l->size_bytes;
+        const cf_placement placement = r->profile->placement(l);
+        if (placement == CF_PLACE_FIRST || placement == CF_PLACE_BODY)
+            CF_TRY(suspect_count(r, l, e));
         const uint64_t bytes = disk_bytes(l);
         if (cf_slice_starts_with(l->path, cf_slice_str("db/")))
             db_bytes += bytes;

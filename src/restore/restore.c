@@ -82,9 +82,11 @@ static cf_err write_all(cf_restore *const r, cf_error *const e)
     CF_TRY(cf_restore_fetch(r, CF_PLACE_FIRST,
                             e)); /* a server started now refuses to touch anything */
     CF_TRY(cf_target_sync(&r->target, e));
+    CF_TRY(cf_restore_withdraw(r, e)); /* when it goes on: nothing starts before it is whole */
     CF_TRY(cf_restore_fetch(r, CF_PLACE_BODY, e));
-    CF_TRY(cf_target_sync(&r->target, e)); /* the rest is on disk before it may start */
     CF_TRY(r->profile->target_in_use(&target, e));
+    CF_TRY(cf_restore_sweep(r, e));        /* what a server that was started too early left */
+    CF_TRY(cf_target_sync(&r->target, e)); /* the rest is on disk before it may start */
     CF_TRY(cf_restore_fetch(r, CF_PLACE_LAST, e));
     CF_TRY(cf_target_sync(&r->target, e));
     CF_TRY(cf_restore_write_extra(r, e));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Restore: what the steps of one restore share. restore.c reads as the plan; target.c (the
- * directories), fetch.c (the files) and owner.c are the steps.
+ * directories), fetch.c (the files), sweep.c (leftovers) and owner.c are the steps.
  *
  * A supervisor may start the server too early. So the profile's first file (chaser.chk) is written
  * before all others, its last ones (writer.chk, truncate.chk) after the rest is on disk: a start in
@@ -54,6 +54,10 @@ CF_NODISCARD cf_err cf_target_check_space(const cf_target *t, uint64_t db_bytes,
 CF_NODISCARD cf_err cf_target_open_parent(const cf_target *t, const char *path,
                                           const cf_owner *owner, int *ret_fd, const char **ret_name,
                                           cf_error *e);
+/* A role-relative folder ("db", "index/scavenging"), nothing is made. CF_ERR_NOT_FOUND; the caller
+ * closes *ret_fd. */
+CF_NODISCARD cf_err cf_target_open_dir(const cf_target *t, const char *path, int *ret_fd,
+                                       cf_error *e);
 CF_NODISCARD cf_err cf_target_sync(const cf_target *t, cf_error *e);
 CF_NODISCARD cf_err cf_target_finish(const cf_target *t, cf_error *e); /* removes the marker */
 void cf_target_deinit(cf_target *t);
@@ -90,6 +94,7 @@ typedef struct cf_restore {
     uint64_t again_total;        /* files whose kept content was wrong in this pass */
     uint32_t last_uid, last_gid; /* recorded for the file before: the extra files get the same */
     uint64_t plan_bytes;
+    size_t suspect_total; /* lines of FIRST and BODY whose names the profile calls a server's */
     cf_restore_result result;
 } cf_restore;
 
@@ -97,6 +102,10 @@ typedef struct cf_restore {
 CF_NODISCARD cf_err cf_restore_survey(cf_restore *r, cf_error *e);
 /* All files of one placement; returns when they are verified and on disk. */
 CF_NODISCARD cf_err cf_restore_fetch(cf_restore *r, cf_placement placement, cf_error *e);
+/* When it goes on: takes away what the last step of the one before may have written. */
+CF_NODISCARD cf_err cf_restore_withdraw(cf_restore *r, cf_error *e);
+/* Removes what a server that was started too early left and the snapshot does not have. */
+CF_NODISCARD cf_err cf_restore_sweep(cf_restore *r, cf_error *e);
 /* The profile's extra files, last of all. */
 CF_NODISCARD cf_err cf_restore_write_extra(cf_restore *r, cf_error *e);
 void cf_fetch_free(cf_restore *r, cf_fetch *f); /* removes its temporary file too */

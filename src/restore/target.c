@@ -267,6 +267,17 @@ cf_err cf_target_open_parent(const cf_target *const t, const char *const path, c
     return CF_OK;
 }
 
+cf_err cf_target_open_dir(const cf_target *const t, const char *const path, int *const ret_fd,
+                          cf_error *const e)
+{
+    const bool in_db = strncmp(path, "db", 2) == 0;
+    const char *const rest = path + (in_db ? sizeof("db") - 1 : sizeof("index") - 1);
+
+    CF_CHECK(in_db || strncmp(path, "index", 5) == 0);
+    return t->fs->ops->dir_open(t->fs, in_db ? t->db_fd : t->index_fd,
+                                rest[0] == '/' ? rest + 1 : ".", ret_fd, e);
+}
+
 cf_err cf_target_sync(const cf_target *const t, cf_error *const e)
 {
     CF_TRY(t->fs->ops->sync(t->fs, t->db_fd, e));

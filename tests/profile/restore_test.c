@@ -64,6 +64,39 @@ static void truncate_is_chaser(void **state)
     json_decref(facts);
 }
 
+static void leftovers(void **state)
+{
+    static const struct {
+        const char *path;
+        bool is;
+    } cases[] = {
+        {"db/writer.chk", true},
+        {"db/tag.chk", true},
+        {"db/kurrent.ddb.wal", true},
+        {"db/chunk-000003.000001", true},
+        {"index/indexmap", true},
+        {"index/indexmap.x.indexmap.tmp", true},
+        {"index/" NB_TABLE_A, true},
+        {"index/" NB_TABLE_A ".bloomfilter", true},
+        {"index/stream-existence/streamExistenceFilter.dat", true},
+        {"index/scavenging/scavenging.db-shm", true},
+        {"db/.chk", false},
+        {"db/notes.txt", false},
+        {"db/sub/writer.chk", false},
+        {"db/chunk-000003.000001.old", false},
+        {"index/.bloomfilter", false},
+        {"index/readme", false},
+        {"index/stream-existence/readme", false},
+        {"db", false},
+        {"", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(p->is_leftover(cases[i].path), cases[i].is);
+    assert_string_equal(p->leftover_folders[0], "db");
+}
+
 static void in_use(void **state)
 {
     nb_node n;
@@ -175,7 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines),  cmocka_unit_test(truncate_is_chaser),
         cmocka_unit_test(in_use), cmocka_unit_test(check_restored),
-        cmocka_unit_test(words),
+        cmocka_unit_test(words),  cmocka_unit_test(leftovers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

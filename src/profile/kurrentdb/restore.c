@@ -64,6 +64,51 @@ uint32_t cf_kdb_restored_mode(const cf_file_line *line)
     return cf_kdb_ends_with_md5(line) ? MODE_READ_ONLY : MODE_NORMAL;
 }
 
+const char *const cf_kdb_leftover_folders[] = {"db", "index", "index/stream-existence",
+                                               "index/scavenging", NULL};
+
+/* The name's rest when the path stands right in that folder; "": it does not. */
+static cf_slice name_in(const char *path, const char *folder)
+{
+    const size_t len = strlen(folder);
+
+    if (strncmp(path, folder, len) != 0 || path[len] != '/' || strchr(path + len + 1, '/') != NULL)
+        return cf_slice_str("");
+    return cf_slice_str(path + len + 1);
+}
+
+static bool ends_with(cf_slice name, const char *end)
+{
+    const size_t len = strlen(end);
+
+    return name.len > len && memcmp(name.ptr + name.len - len, end, len) == 0;
+}
+
+static bool is_index_name(cf_slice name)
+{
+    if (ends_with(name, ".bloomfilter"))
+        name.len -= sizeof(".bloomfilter") - 1;
+    return cf_kdb_guid_is(name) || cf_slice_starts_with(name, cf_slice_str("indexmap")) ||
+           cf_slice_eq(name, cf_slice_str(".forceverify"));
+}
+
+/* A wal, a filter or a table of its own would be read together with the snapshot's files. */
+bool cf_kdb_is_leftover(const char *path)
+{
+    const cf_slice in_db = name_in(path, "db");
+    uint32_t start = 0;
+    uint32_t version = 0;
+
+    if (in_db.len > 0)
+        return ends_with(in_db, ".chk") || cf_slice_eq(in_db, cf_slice_str("kurrent.ddb")) ||
+               cf_slice_eq(in_db, cf_slice_str("kurrent.ddb.wal")) ||
+               cf_kdb_chunk_name_parse(in_db, &start, &version);
+    return is_index_name(name_in(path, "index")) ||
+           cf_slice_starts_with(name_in(path, "index/stream-existence"),
+                                cf_slice_str("streamExistenceFilter.")) ||
+           cf_slice_starts_with(name_in(path, "index/scavenging"), cf_slice_str("scavenging.db"));
+}
+
 static bool fact_get(const json_t *facts, const char *group, const char *key, int64_t *ret)
 {
     const json_t *const j = json_object_get(json_object_get(facts, group), key);
@@ -102,7 +147,10 @@ static cf_err values_check(const cf_source *s, const json_t *facts, cf_error *e)
     const struct {
         const char *name;
         int64_t found;
-    } all[] = {{"chaser", s->values.chaser.value}, {"writer", s->values.writer.value}};
+    } all[] = {{"chaser", s->values.chaser.value},
+               {"writer", s->values.writer.value},
+               {"epoch", s->values.epoch.value},
+               {"proposal", s->values.proposal.value}};
 
     for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
         int64_t expected = -1;

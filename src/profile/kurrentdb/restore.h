@@ -14,6 +14,8 @@ CF_NODISCARD cf_err cf_kdb_target_in_use(const cf_target_opts *opts, cf_error *e
 cf_placement cf_kdb_placement(const cf_file_line *line);
 bool cf_kdb_ends_with_md5(const cf_file_line *line);
 uint32_t cf_kdb_restored_mode(const cf_file_line *line);
+bool cf_kdb_is_leftover(const char *path);
+extern const char *const cf_kdb_leftover_folders[];
 CF_NODISCARD cf_err cf_kdb_extra_file(const json_t *facts, unsigned i, const char **ret_path,
                                       uint8_t ret_content[16], size_t *ret_len, cf_error *e);
 /* CF_ERR_TARGET names the first thing a start would trip over. */
