@@ -57,15 +57,59 @@ static cf_err rehearse(cf_backup *const b, cf_error *const e)
     return cf_backup_rehearse(b, e);
 }
 
+static cf_err opts_check(const cf_backup_opts *const o, cf_error *const e)
+{
+    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE,
+              "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
+    CF_TRY(cf_node_name_check(o->node, e));
+    CF_ENSURE(o->profile != NULL, e, CF_ERR_USAGE, "no profile given\nHINT: --profile kurrentdb");
+    CF_ENSURE(cf_profile_find(o->profile) != NULL, e, CF_ERR_USAGE,
+              "profile '%s' is not known\nHINT: --profile kurrentdb", o->profile);
+    CF_ENSURE(o->db != NULL, e, CF_ERR_USAGE,
+              "no database directory given\nHINT: --db /var/lib/kurrentdb");
+    return CF_OK;
+}
+
+static cf_err memory_plan(const cf_backup_opts *const o, cf_memory_plan *const ret,
+                          cf_error *const e)
+{
+    const uint64_t memory = o->remote.memory_bytes != 0 ? o->remote.memory_bytes
+                                                        : (uint64_t)CF_MEMORY_DEFAULT_MIB << 20;
+
+    return cf_memory_plan_make(memory, o->remote.jobs, ret, e);
+}
+
 cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts,
                      cf_backup_result *const ret, cf_error *const e)
 {
+    CF_CLEANUP(cf_store_freep) cf_store *store = NULL;
     cf_ctx full = *ctx;
-    CF_CLEANUP(cf_backup_deinit) cf_backup b = {.ctx = &full, .opts = opts};
+    cf_memory_plan memory = {0};
+
+    full.world = ctx->world != NULL ? ctx->world : cf_world_real();
+    full.fs = ctx->fs != NULL ? ctx->fs : cf_fs_real();
+    CF_TRY(opts_check(opts, e)); /* what is wrong here is told before any server is asked */
+    CF_TRY(memory_plan(opts, &memory, e));
+    const cf_store_sizes sizes = {
+        .part_bytes = memory.part_bytes,
+        .parts_in_flight = memory.parts_in_flight,
+        .connections = memory.lanes + memory.parts_in_flight,
+    };
+    CF_TRY(cf_store_open(&full, &opts->remote, &sizes, &store, e));
+    return cf_backup_run_on(&full, opts, store, ret, e);
+}
+
+cf_err cf_backup_run_on(const cf_ctx *const ctx, const cf_backup_opts *const opts,
+                        cf_store *const store, cf_backup_result *const ret, cf_error *const e)
+{
+    cf_ctx full = *ctx;
+    CF_CLEANUP(cf_backup_deinit) cf_backup b = {.ctx = &full, .opts = opts, .store = store};
 
     full.world = ctx->world != NULL ? ctx->world : cf_world_real();
     full.fs = ctx->fs != NULL ? ctx->fs : cf_fs_real();
     b.started_mono_ms = full.world->mono_ms(full.world->impl);
+    CF_TRY(opts_check(opts, e));
+    CF_TRY(memory_plan(opts, &b.memory, e));
     CF_TRY(cf_backup_connect(&b, e)); /* the repository, checked before the node is touched */
     if (opts->dry_run) {
         CF_TRY(rehearse(&b, e));
@@ -84,30 +128,12 @@ cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts,
 
 cf_err cf_backup_connect(cf_backup *const b, cf_error *const e)
 {
-    const cf_backup_opts *const o = b->opts;
-    const uint64_t memory = o->remote.memory_bytes != 0 ? o->remote.memory_bytes
-                                                        : (uint64_t)CF_MEMORY_DEFAULT_MIB << 20;
+    const char *const node = b->opts->node;
 
-    CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE,
-              "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
-    CF_TRY(cf_node_name_check(o->node, e));
-    CF_ENSURE(o->profile != NULL, e, CF_ERR_USAGE, "no profile given\nHINT: --profile kurrentdb");
-    b->profile = cf_profile_find(o->profile);
-    CF_ENSURE(b->profile != NULL, e, CF_ERR_USAGE,
-              "profile '%s' is not known\nHINT: --profile kurrentdb", o->profile);
-    CF_ENSURE(o->db != NULL, e, CF_ERR_USAGE,
-              "no database directory given\nHINT: --db /var/lib/kurrentdb");
-    CF_TRY(cf_memory_plan_make(memory, o->remote.jobs, &b->memory, e));
-
-    const cf_store_sizes sizes = {
-        .part_bytes = b->memory.part_bytes,
-        .parts_in_flight = b->memory.parts_in_flight,
-        .connections = b->memory.lanes + b->memory.parts_in_flight,
-    };
-    CF_TRY(cf_store_open(b->ctx, &o->remote, &sizes, &b->store, e));
+    b->profile = cf_profile_find(b->opts->profile);
     CF_TRY(cf_repo_open(b->store, b->ctx->world, &b->repo, e));
-    (void)snprintf(b->run.node, sizeof(b->run.node), "%s", o->node);
-    (void)snprintf(b->runs_prefix, sizeof(b->runs_prefix), "nodes/%s/runs/", o->node);
+    (void)snprintf(b->run.node, sizeof(b->run.node), "%s", node);
+    (void)snprintf(b->runs_prefix, sizeof(b->runs_prefix), "nodes/%s/runs/", node);
     return CF_OK;
 }
 
@@ -128,7 +154,6 @@ void cf_backup_deinit(cf_backup *const b)
     cf_cursor_free(b->prior);
     cf_root_free(b->parent);
     cf_lease_abandon(b->lease);
-    cf_store_free(b->store);
     *b = (cf_backup){0};
 }
 

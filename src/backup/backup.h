@@ -20,7 +20,7 @@ typedef struct cf_backup {
     cf_memory_plan memory;
     uint64_t started_mono_ms;
 
-    cf_store *store;
+    cf_store *store; /* borrowed */
     cf_repo repo;
     char runs_prefix[CF_NODE_NAME_LEN_MAX + 16]; /* "nodes/<node>/runs/" */
 
@@ -42,6 +42,12 @@ typedef struct cf_backup {
     cf_totals totals;
     uint64_t bytes_changed, packs_new;
 } cf_backup;
+
+/* cf_backup_run() on a store that is open; borrowed. The options' remote gives memory and jobs
+ * only.
+ */
+CF_NODISCARD cf_err cf_backup_run_on(const cf_ctx *ctx, const cf_backup_opts *opts, cf_store *store,
+                                     cf_backup_result *ret, cf_error *e);
 
 /* Each step leaves b as it was on failure, or half-made and ready for cf_backup_deinit. Errors as
  * cf_backup_run says. */

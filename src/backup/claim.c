@@ -22,7 +22,8 @@ static cf_run_id newest_of(const cf_snapshot_ids *const ids)
 }
 
 /* The newest snapshot, or none. A root that is damaged is no parent: the run then stands alone and
- * says so. */
+ * says so. One that went between LIST and GET (a newer one was committed, prune had it) is none
+ * either: the LIST behind the lease tells of the newer one. */
 static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, cf_error *const e)
 {
     CF_CLEANUP(root_freep) cf_root *root = NULL;
@@ -36,7 +37,7 @@ static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, 
             cf_backup_log(b, CF_LOG_WARN,
                           "snapshot %s cannot be the parent: %s; everything is read and sent again",
                           newest->text, why.message);
-        } else if (err != CF_OK) {
+        } else if (err != CF_OK && err != CF_ERR_FENCED && err != CF_ERR_NOT_FOUND) {
             if (e != NULL)
                 *e = why;
             return err;
@@ -85,11 +86,22 @@ static cf_err run_id_make(cf_backup *const b, const cf_snapshot_ids *const ids, 
     return CF_OK;
 }
 
-static cf_err lease_take(cf_backup *const b, const bool held, cf_error *const e)
+/* Ids order: ours must be above all that are there. Runs that are short, or started in one second,
+ * can commit one above ours before our lease; then ours is given up, and another one made. */
+static cf_err run_id_keep_newest(cf_backup *const b, const cf_snapshot_ids *const ids,
+                                 cf_error *const e)
+{
+    if (strcmp(ids->newest.text, b->run.id.text) < 0)
+        return CF_OK;
+    cf_lease_abandon(CF_STEAL(b->lease));
+    return run_id_make(b, ids, e);
+}
+
+static cf_err lease_take(cf_backup *const b, cf_error *const e)
 {
     const cf_run_id *const parent = b->parent != NULL ? &b->parent->run : NULL;
 
-    if (held)
+    if (b->lease != NULL)
         return cf_lease_move(b->lease, parent != NULL, parent, e);
     const cf_lease_opts opts = {
         .run = &b->run,
@@ -118,13 +130,14 @@ cf_err cf_backup_claim(cf_backup *const b, cf_error *const e)
     CF_TRY(parent_load(b, &ids, e));
     CF_TRY(run_id_make(b, &ids, e));
     for (unsigned i = 0; i < CF_CLAIM_TRIES_MAX; i++) {
-        CF_TRY(lease_take(b, /* held= */ i > 0, e));
+        CF_TRY(lease_take(b, e));
         cf_snapshot_ids_deinit(&ids);
         CF_TRY(cf_snapshot_list(&b->repo, b->opts->node, /* recent= */ true, &ids, e));
         const cf_run_id newest = newest_of(&ids);
         if (strcmp(b->chosen.text, newest.text) == 0)
             return reuse_decide(b, e);
         CF_TRY(parent_load(b, &ids, e));
+        CF_TRY(run_id_keep_newest(b, &ids, e));
     }
     CF_FAIL(e, CF_ERR_LOCKED,
             "other runs of node '%s' committed %d times while this one started\nHINT: is a backup "

@@ -17,6 +17,7 @@ static void root_freep(cf_root **const r)
 cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
 {
     CF_CLEANUP(root_freep) cf_root *root = NULL;
+    json_t *facts = NULL;
 
     cf_backup_progress(b, "committing");
     CF_TRY(cf_root_new(&root, e));
@@ -31,7 +32,9 @@ cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
     root->totals = b->totals;
     json_decref(root->facts); /* an empty object so far */
     root->facts = NULL;
-    CF_TRY(b->profile->facts(b->source, &root->facts, e));
+    CF_TRY(b->profile->facts(b->source, &facts, e));
+    json_decref(root->facts);
+    root->facts = facts;
     CF_TRY(cf_manifest_finish(b->manifest, root, e));
     CF_TRY(cf_lease_check(b->lease, e));
     root->lease = cf_lease_number(b->lease);

@@ -3,6 +3,7 @@
  * Plan: the profile looks at the node, against the parent, and pins the cut.
  */
 #include "backup/backup.h"
+#include "s3/base/cleanup.h"
 #include "s3/base/num.h"
 
 static void warn_to_log(void *const impl, const char *const text)
@@ -15,8 +16,21 @@ static void detail_to_log(void *const impl, const char *const text)
     cf_backup_log(impl, CF_LOG_DETAIL, "%s", text);
 }
 
+/* Without reuse the parent's lines only say which snapshot has a good copy of what is found
+ * damaged; so a parent that cannot be opened is no failure. */
+static cf_cursor *hints_open(const cf_backup *const b)
+{
+    cf_cursor *c = NULL;
+
+    if (b->prior != NULL || b->parent == NULL || !b->opts->full ||
+        cf_cursor_new(&b->repo, b->opts->node, b->parent, CF_SEGMENT_FILES, &c, NULL) != CF_OK)
+        return NULL;
+    return c;
+}
+
 cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
 {
+    CF_CLEANUP(cf_cursor_freep) cf_cursor *hints = hints_open(b);
     const cf_backup_opts *const o = b->opts;
     const cf_source_opts opts = {
         .fs = b->ctx->fs,
@@ -35,7 +49,8 @@ cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
     };
     cf_backup_progress(b, "looking");
     CF_TRY(b->profile->open(&opts, &b->source, e));
-    CF_TRY(b->profile->plan(b->source, b->prior, b->parent != NULL ? b->parent->facts : NULL,
+    CF_TRY(b->profile->plan(b->source, hints != NULL ? hints : b->prior,
+                            b->parent != NULL ? b->parent->facts : NULL,
                             b->parent != NULL ? b->parent->run.text : NULL, e));
     b->profile->plan_totals(b->source, &b->plan_files, &b->plan_reused, &b->plan_read_bytes);
     if (b->prior != NULL)

@@ -27,13 +27,34 @@ static cf_err next_pack(void *const impl, const char *const hint, char ret_key[C
     return CF_OK;
 }
 
+/* Journal and lease: what must happen now and then while bytes flow. */
+static cf_err tick(cf_backup *const b, cf_error *const e)
+{
+    CF_CLEANUP(cf_buf_deinit) cf_buf open = {0};
+    cf_upload_counts counts = {0};
+
+    cf_buf_init(&open, 64 * 1024); /* a line of at most 2 KiB for each lane */
+    CF_TRY(cf_lease_check(b->lease, e));
+    cf_upload_get_counts(b->upload, &counts);
+    CF_TRY(cf_upload_render_open(b->upload, &open, e));
+    CF_TRY(cf_journal_tick(b->journal, counts.stored_bytes, cf_buf_slice(&open), e));
+    cf_backup_progress(b, "reading");
+    return CF_OK;
+}
+
 static cf_err on_pack(void *const impl, const cf_pack_line *const pack, cf_error *const e)
 {
     cf_backup *const b = impl;
 
     b->packs_new++;
     b->totals.uploaded_bytes += pack->stored_bytes;
-    return cf_manifest_add_pack(b->manifest, pack, e);
+    CF_TRY(cf_manifest_add_pack(b->manifest, pack, e));
+    return tick(b, e);
+}
+
+static cf_err on_wait(void *const impl, cf_error *const e)
+{
+    return tick(impl, e);
 }
 
 static cf_err on_line(void *const impl, const cf_slice line, cf_error *const e)
@@ -115,21 +136,6 @@ static void count(cf_backup *const b, const cf_pending *const p, const cf_upload
     if (b->ctx->log != NULL)
         cf_backup_log(b, CF_LOG_DETAIL, "%s %s, %s, %s new", words[entry->how], entry->path,
                       cf_size_render(entry->size_bytes, size), cf_size_render(r->new_bytes, sent));
-}
-
-/* Journal and lease: what must happen now and then while bytes flow. */
-static cf_err tick(cf_backup *const b, cf_error *const e)
-{
-    CF_CLEANUP(cf_buf_deinit) cf_buf open = {0};
-    cf_upload_counts counts = {0};
-
-    cf_buf_init(&open, 64 * 1024); /* a line of at most 2 KiB for each lane */
-    CF_TRY(cf_lease_check(b->lease, e));
-    cf_upload_get_counts(b->upload, &counts);
-    CF_TRY(cf_upload_render_open(b->upload, &open, e));
-    CF_TRY(cf_journal_tick(b->journal, counts.stored_bytes, cf_buf_slice(&open), e));
-    cf_backup_progress(b, "reading");
-    return CF_OK;
 }
 
 /* Results come in the order of items, so the oldest pending file is the one. */
@@ -250,6 +256,7 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
         .next_pack = next_pack,
         .on_result = on_result,
         .on_pack = on_pack,
+        .on_wait = on_wait,
         .impl = b,
     };
     cf_entry *entry = NULL;

@@ -8,7 +8,7 @@
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
 
-enum { LEVEL_DEFAULT = 3 };
+enum { LEVEL_DEFAULT = 3, ON_WAIT_MS = 1000 };
 
 typedef struct stage_row {
     void *(*run)(void *upload);
@@ -35,11 +35,19 @@ static cf_err opts_check(const cf_upload_opts *const o, cf_error *const e)
 
 static cf_err monitor_init(cf_upload *const u, cf_error *const e)
 {
+    pthread_condattr_t attr;
+    bool bad = false;
+
     CF_ENSURE(pthread_mutex_init(&u->lock, NULL) == 0, e, CF_ERR_NO_MEMORY, "make a lock");
     u->has_lock = true;
-    for (; u->conds_total < CF_STAGE_TOTAL; u->conds_total++)
-        CF_ENSURE(pthread_cond_init(&u->wake[u->conds_total], NULL) == 0, e, CF_ERR_NO_MEMORY,
-                  "make a condition");
+    CF_ENSURE(pthread_condattr_init(&attr) == 0, e, CF_ERR_NO_MEMORY, "make a condition");
+    CF_CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    while (u->conds_total < CF_STAGE_TOTAL && !bad) {
+        bad = pthread_cond_init(&u->wake[u->conds_total], &attr) != 0;
+        u->conds_total += !bad;
+    }
+    CF_CHECK(pthread_condattr_destroy(&attr) == 0);
+    CF_ENSURE(!bad, e, CF_ERR_NO_MEMORY, "make a condition");
     return CF_OK;
 }
 
@@ -152,10 +160,11 @@ void cf_upload_free(cf_upload *const u)
 
 typedef enum waiting_for { FOR_ROOM, FOR_ALL } waiting_for;
 
-/* What the caller has to do next: a result, a pack, or (both NULL) nothing more. Waits. */
+/* What the caller has to do next: a result, a pack, a look at other things, or nothing more. */
 typedef struct delivery {
     cf_upload_file *file; /* owned now */
     cf_upload_pack *pack; /* owned now */
+    bool waited;
 } delivery;
 
 static void delivery_deinit(delivery *const d)
@@ -198,12 +207,19 @@ static cf_err delivery_take(cf_upload *const u, const waiting_for what, delivery
         }
         if (is_reached(u, what))
             return CF_OK;
-        cf_upload_wait(u, CF_STAGE_CALLER);
+        if (u->opts.on_wait == NULL)
+            cf_upload_wait(u, CF_STAGE_CALLER);
+        else if (!cf_upload_wait_ms(u, CF_STAGE_CALLER, ON_WAIT_MS)) {
+            ret->waited = true;
+            return CF_OK;
+        }
     }
 }
 
 static cf_err deliver(cf_upload *const u, const delivery *const d, cf_error *const e)
 {
+    if (d->waited)
+        return u->opts.on_wait(u->opts.impl, e);
     if (d->file != NULL)
         return u->opts.on_result(u->opts.impl, &d->file->result, e);
     return u->opts.on_pack(u->opts.impl, &d->pack->line, e);
@@ -219,7 +235,7 @@ static cf_err deliver_until(cf_upload *const u, const waiting_for what, cf_error
         cf_error own = {0};
 
         CF_TRY(delivery_take(u, what, &d, e));
-        if (d.file == NULL && d.pack == NULL)
+        if (d.file == NULL && d.pack == NULL && !d.waited)
             return CF_OK;
         cf_err err = deliver(u, &d, &own);
         if (err == CF_OK)

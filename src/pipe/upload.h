@@ -98,6 +98,9 @@ typedef struct cf_upload_opts {
     /* In order of packs, once the store has acknowledged it; used_bytes is its whole length. Every
      * result that names a pack may come before it. */
     cf_err (*on_pack)(void *impl, const cf_pack_line *pack, cf_error *e);
+    /* NULL: none. About once a second while add() or finish() waits, on the caller's thread: what
+     * must happen now and then also when one pack takes an hour. An error stops the pipeline. */
+    cf_err (*on_wait)(void *impl, cf_error *e);
     void *impl;
 } cf_upload_opts;
 

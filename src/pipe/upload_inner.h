@@ -163,6 +163,8 @@ void *cf_upload_run_lane(void *upload);
 void cf_upload_lock(cf_upload *u);
 void cf_upload_unlock(cf_upload *u);
 void cf_upload_wait(cf_upload *u, cf_stage stage); /* with the lock */
+bool cf_upload_wait_ms(cf_upload *u, cf_stage stage,
+                       uint64_t ms);               /* with the lock; false: that time went by */
 void cf_upload_wake(cf_upload *u, cf_stage stage); /* one thread of it */
 void cf_upload_wake_all(cf_upload *u, cf_stage stage);
 bool cf_upload_ended(const cf_upload *u); /* with the lock: failed or leaving */

@@ -2,6 +2,9 @@
  *
  * The monitor: who waits, who is woken, and how the first error ends it all.
  */
+#include <errno.h>
+#include <time.h>
+
 #include "pipe/upload_inner.h"
 
 void cf_upload_lock(cf_upload *const u)
@@ -17,6 +20,22 @@ void cf_upload_unlock(cf_upload *const u)
 void cf_upload_wait(cf_upload *const u, const cf_stage stage)
 {
     CF_CHECK(pthread_cond_wait(&u->wake[stage], &u->lock) == 0);
+}
+
+bool cf_upload_wait_ms(cf_upload *const u, const cf_stage stage, const uint64_t ms)
+{
+    struct timespec until = {0};
+
+    CF_CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    const int bad = pthread_cond_timedwait(&u->wake[stage], &u->lock, &until);
+    CF_CHECK(bad == 0 || bad == ETIMEDOUT);
+    return bad == 0;
 }
 
 void cf_upload_wake(cf_upload *const u, const cf_stage stage)

@@ -122,9 +122,7 @@ cf_err cf_journal_add_line(cf_journal *const j, const cf_slice json_line, cf_err
     CF_CHECK(json_line.len > 1 && json_line.ptr[json_line.len - 1] == '\n');
     CF_TRY(compress(j, json_line, ZSTD_e_continue, e));
     j->lines++;
-    if (j->stored.len < CF_JOURNAL_STORED_CUT)
-        return CF_OK;
-    return journal_put(j, j->put_uploaded_bytes, cf_slice_of(NULL, 0), e);
+    return CF_OK;
 }
 
 cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes,
@@ -132,7 +130,8 @@ cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes,
 {
     const cf_world *const world = j->repo->world;
     const uint64_t now_ms = world->mono_ms(world->impl);
-    const bool due = now_ms - j->put_mono_ms >= CF_JOURNAL_EVERY_MS ||
+    const bool due = j->stored.len >= CF_JOURNAL_STORED_CUT ||
+                     now_ms - j->put_mono_ms >= CF_JOURNAL_EVERY_MS ||
                      uploaded_bytes - j->put_uploaded_bytes >= CF_JOURNAL_EVERY_BYTES;
     if (!due || (j->lines == 0 && upload_ids.len == 0))
         return CF_OK;

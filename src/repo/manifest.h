@@ -76,11 +76,11 @@ CF_NODISCARD cf_err cf_manifest_finish(cf_manifest *m, cf_root *root, cf_error *
 
 /* Journal: the lines so far and the open multipart upload ids. Each object holds what came since
  * the one before; a reader takes all of a run, in order. Only the compressed lines since the last
- * object are in memory, at most CF_JOURNAL_STORED_CUT and a little. */
+ * object are in memory: CF_JOURNAL_STORED_CUT and a line, when there is a tick behind each line. */
 enum {
     CF_JOURNAL_EVERY_MS = 60 * 1000,
     CF_JOURNAL_EVERY_BYTES = 1024 * 1024 * 1024, /* of packs uploaded */
-    CF_JOURNAL_STORED_CUT = 4 * 1024 * 1024,     /* of an object: put at once */
+    CF_JOURNAL_STORED_CUT = 4 * 1024 * 1024,     /* of an object: put at the next tick */
 };
 typedef struct cf_journal cf_journal;
 CF_NODISCARD cf_err cf_journal_new(const cf_repo *repo, cf_run *run, cf_journal **ret, cf_error *e);

@@ -381,6 +381,8 @@ static inline void nb_world_init(nb_world *w, nb_hook hook, void *impl)
     w->world = (cf_world){nb_now, nb_mono, nb_sleep, nb_random, nb_stopping, w};
 }
 
+/* Tests that link the repository want the files and the world only. */
+#ifndef NB_FILES_ONLY
 /* ---- a snapshot of lines, and a cursor over it: these replace the repository's ---- */
 
 typedef struct nb_line {
@@ -545,4 +547,5 @@ static inline cf_err nb_backup_with(const cf_source_opts *opts, const nb_snapsho
     return err;
 }
 
+#endif /* NB_FILES_ONLY */
 #endif

@@ -216,7 +216,7 @@ static cf_err reuse_decide(cf_source *s, cf_error *e)
     bool table_reused = false;
 
     CF_TRY(cf_kdb_prior_rewind(&s->prior, e));
-    for (size_t k = 0; k < s->items.total && !s->opts.full; k++) {
+    for (size_t k = 0; k < s->items.total; k++) {
         cf_kdb_item *const i = &s->items.at[k];
         const cf_file_line *line = NULL;
         const bool is_table = strcmp(i->klass, "ptable") == 0;
@@ -224,8 +224,9 @@ static cf_err reuse_decide(cf_source *s, cf_error *e)
         if (i->step != CF_KDB_STEP_INDEX || (!is_table && strcmp(i->klass, "bloom") != 0))
             continue;
         CF_TRY(cf_kdb_prior_find(&s->prior, i->step, i->path, &line, e));
+        i->in_prior = line != NULL && strcmp(line->klass, i->klass) == 0;
         const bool known =
-            line != NULL && strcmp(line->klass, i->klass) == 0 &&
+            !s->opts.full && i->in_prior &&
             (is_table ? table_is_known(i, line) : table_reused && bloom_is_known(i, line));
 
         if (is_table)
@@ -259,6 +260,7 @@ static cf_err index_attempt(cf_source *s, bool *ret_settled, cf_error *e)
     }
     const cf_err parsed = cf_kdb_indexmap_parse(cf_buf_slice(&text), &s->map, &why);
 
+    CF_ENSURE(parsed != CF_ERR_NO_MEMORY, e, parsed, "'index/indexmap': %s", why.message);
     if (parsed == CF_OK)
         CF_TRY(tables_open(s, &missing, e));
     CF_TRY(indexmap_same(s, &text, &same, e));

@@ -12,12 +12,42 @@
 #include "s3/base/hash.h"
 
 /* An entry and what it belongs to. */
-typedef struct own_entry {
-    cf_entry entry; /* first: an entry is its own_entry */
+typedef struct cf_kdb_own_entry own_entry;
+struct cf_kdb_own_entry {
+    cf_entry entry;            /* first: an entry is its own_entry */
+    own_entry *before, *after; /* in the list of those under way */
     cf_kdb_item *item;
     cf_kdb_row *row;
     char path[3 + CF_KDB_CHUNK_NAME_SIZE];
-} own_entry;
+};
+
+static void under_way_add(cf_source *s, own_entry *o)
+{
+    o->after = s->under_way;
+    if (o->after != NULL)
+        o->after->before = o;
+    s->under_way = o;
+}
+
+static void under_way_remove(cf_source *s, own_entry *o)
+{
+    if (o->after != NULL)
+        o->after->before = o->before;
+    if (o->before != NULL)
+        o->before->after = o->after;
+    else
+        s->under_way = o->after;
+}
+
+void cf_kdb_plan_drop(cf_source *s)
+{
+    while (s->under_way != NULL) {
+        own_entry *const o = s->under_way;
+
+        under_way_remove(s, o);
+        cf_free(o);
+    }
+}
 
 static int item_cmp(const void *a, const void *b)
 {
@@ -173,6 +203,7 @@ cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e)
     else
         CF_TRY(row_entry(s, o, &s->chunks.rows[s->next_row++], e));
     o->entry.own = o;
+    under_way_add(s, o);
     *ret = &CF_STEAL(o)->entry;
     return CF_OK;
 }
@@ -207,7 +238,7 @@ static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome 
 {
     char expected[CF_MD5_HEX_SIZE];
     char found[CF_MD5_HEX_SIZE];
-    char hint[160] =
+    char hint[240] =
         "restore this node from another one's snapshot, or rebuild it from its cluster";
 
     if (outcome->md5_ok)
@@ -223,7 +254,9 @@ static cf_err md5_check(cf_source *s, const own_entry *o, const cf_read_outcome 
     if (o->row == NULL)
         (void)snprintf(
             hint, sizeof(hint),
-            "the index can be rebuilt: stop the server, remove the index folder, start it");
+            "%s%s%sthe index can be rebuilt: stop the server, remove the index folder, start it",
+            o->item->in_prior ? "snapshot " : "", o->item->in_prior ? s->prior_run : "",
+            o->item->in_prior ? " still has a good copy of it; or " : "");
     return cf_kdb_refuse(
         s, e, "'%s' is damaged: its last 16 bytes say MD5 %s, its content gives %s\nHINT: %s",
         o->entry.path, expected, found, hint);
@@ -266,6 +299,7 @@ cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcom
     CF_CLEANUP(cf_freep) own_entry *o = entry->own;
     const cf_err err = outcome_check(s, o, outcome, e);
 
+    under_way_remove(s, o);
     if (o->row != NULL)
         cf_kdb_pin_release(s, o->row);
     if (o->item != NULL)

@@ -242,6 +242,7 @@ void cf_kdb_source_close(cf_source *s)
     for (size_t k = 0; k < s->items.total; k++)
         item_deinit(s, &s->items.at[k]);
     cf_free(s->items.at);
+    cf_kdb_plan_drop(s);
     cf_kdb_chunks_deinit(s);
     cf_kdb_indexmap_deinit(&s->map);
     cf_kdb_io_close(&s->io, &s->index_fd);

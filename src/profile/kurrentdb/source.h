@@ -67,6 +67,7 @@ typedef struct cf_kdb_item {
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
     bool ends_with_md5;
+    bool in_prior; /* a table that the parent has, whatever this one's bytes are now */
     uint8_t cert_tail_bytes;
     uint8_t cert_header[CF_KDB_BLOOM_CERT_LEN], cert_footer[CF_KDB_BLOOM_CERT_LEN];
     uint8_t cert_header_len, cert_footer_len;
@@ -137,6 +138,7 @@ struct cf_source {
 
     uint32_t pin_max, pinned_total, pin_next; /* rows below pin_next were pinned or need none */
     size_t next_item;
+    struct cf_kdb_own_entry *under_way; /* owned: entries given and not done */
     uint32_t next_row;
     uint64_t files_total, reused_total, read_bytes;
 };
@@ -210,6 +212,7 @@ CF_NODISCARD cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry,
                                           const cf_read_outcome *outcome, cf_error *e);
+void cf_kdb_plan_drop(cf_source *s); /* frees what is under way: the run has failed */
 
 /* report.c */
 CF_NODISCARD cf_err cf_kdb_facts(const cf_source *s, json_t **ret, cf_error *e);
