@@ -95,7 +95,8 @@ typedef struct cf_profile {
     /* Is this directory such a node? For messages. */
     cf_err (*open)(const cf_source_opts *opts, cf_source **ret, cf_error *e);
     /* The looks of the reading order up to the pinned cut; refusals are CF_ERR_SOURCE, each with
-     * its message and HINT. prior: cursor over the parent's file lines, NULL without parent;
+     * its message and HINT. prior: cursor over the parent's file lines, NULL without parent
+     * (with opts.full for messages only, best effort);
      * prior_facts: the parent's, NULL. */
     cf_err (*plan)(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run,
                    cf_error *e);

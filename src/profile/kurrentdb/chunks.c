@@ -123,13 +123,30 @@ static bool row_is_known(const cf_kdb_row *row, const char *path, const uint8_t 
            memcmp(line->cert_footer.ptr, footer, CF_KDB_CHUNK_FOOTER_LEN) == 0;
 }
 
-/* Walks the parent's lines up to this chunk's number. Sets REUSED and PRIOR. */
+/* Chunk numbers without a gap, of which the parent has completed copies. */
+typedef struct covered {
+    uint32_t from, until;
+} covered;
+
+static void covered_add(covered *c, const cf_file_line *line)
+{
+    cf_kdb_chunk_header h = {0};
+
+    if (cf_kdb_chunk_header_parse(line->cert_header, &h, /* e= */ NULL) != CF_OK)
+        return;
+    if (h.start > c->until)
+        c->from = h.start;
+    if (h.end + 1 > c->until)
+        c->until = h.end + 1;
+}
+
+/* Walks the parent's lines up to the last number of this file. Sets REUSED and PRIOR: the parent
+ * has all that this file has, be it in the files that a scavenge made this one of. */
 static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const uint8_t *header,
-                          const uint8_t *footer, uint32_t *covered_until, cf_error *e)
+                          const uint8_t *footer, covered *c, cf_error *e)
 {
     for (;;) {
         const cf_file_line *line = NULL;
-        cf_kdb_chunk_header h = {0};
         uint32_t start = 0;
 
         CF_TRY(cf_kdb_prior_peek(&s->prior, &line, e));
@@ -137,18 +154,16 @@ static cf_err row_compare(cf_source *s, cf_kdb_row *row, const char *path, const
             break;
         const bool named = line_start(line, &start);
 
-        if (named && start > row->start)
+        if (named && start > row->end)
             break;
         if (named && line_is_certified(line)) {
-            if (cf_kdb_chunk_header_parse(line->cert_header, &h, /* e= */ NULL) == CF_OK &&
-                h.end + 1 > *covered_until)
-                *covered_until = h.end + 1;
+            covered_add(c, line);
             if (!s->opts.full && row_is_known(row, path, header, footer, line))
                 row->flags |= CF_KDB_ROW_REUSED;
         }
         CF_TRY(cf_kdb_prior_skip(&s->prior, e));
     }
-    if (*covered_until > row->start)
+    if (c->from <= row->start && c->until > row->end)
         row->flags |= CF_KDB_ROW_PRIOR;
     return CF_OK;
 }
@@ -215,7 +230,7 @@ static void row_fill(cf_source *s, cf_kdb_row *row, const cf_kdb_chunk_header *h
 }
 
 /* One chosen file. *ret_row NULL: it was refused (inspect goes on behind it). */
-static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t *covered_until,
+static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, covered *c,
                        cf_kdb_row **ret_row, cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
@@ -249,7 +264,7 @@ static cf_err row_look(cf_source *s, uint32_t start, uint32_t version, uint32_t 
     CF_TRY(row_add(s, &row, e));
     row_fill(s, row, &h, &foot, version, &st);
     CF_TRY(cf_kdb_cert_hash(header, footer, &row->cert, e));
-    CF_TRY(row_compare(s, row, path, header, footer, covered_until, e));
+    CF_TRY(row_compare(s, row, path, header, footer, c, e));
     if ((row->flags & CF_KDB_ROW_REUSED) == 0 && s->pinned_total < s->pin_max) {
         row->fd = f.fd;
         f.fd = -1;
@@ -343,7 +358,7 @@ static cf_err last_check(cf_source *s, uint32_t expected, cf_error *e)
 static cf_err names_walk(cf_source *s, const cf_names *names, cf_error *e)
 {
     uint32_t expected = 0;
-    uint32_t covered_until = 0;
+    covered c = {0};
     uint32_t start = 0;
     uint32_t version = 0;
     size_t i = 0;
@@ -369,7 +384,7 @@ static cf_err names_walk(cf_source *s, const cf_names *names, cf_error *e)
                   "chunk number %u is over the limit of %d", start, CF_KDB_CHUNK_TOTAL_MAX - 1);
         if (gap_from < start)
             CF_TRY(gap_refuse(s, gap_from, start - 1, e));
-        CF_TRY(row_look(s, start, version, &covered_until, &row, e));
+        CF_TRY(row_look(s, start, version, &c, &row, e));
         expected = row == NULL ? start + 1 : row->end + 1;
         if (s->chunks.chunk_size == 0)
             continue;

@@ -10,7 +10,7 @@
 static cf_err plan(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run,
                    cf_error *e)
 {
-    s->prior = (cf_kdb_prior){.cursor = prior};
+    s->prior = (cf_kdb_prior){.cursor = prior, .best_effort = s->opts.full};
     s->prior_facts = prior_facts;
     (void)snprintf(s->prior_run, sizeof(s->prior_run), "%s", prior_run == NULL ? "" : prior_run);
     cf_err err = cf_kdb_look(s, e);

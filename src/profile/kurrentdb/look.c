@@ -141,6 +141,7 @@ static void hazards_look(cf_source *s)
 
 cf_err cf_kdb_look(cf_source *s, cf_error *e)
 {
+    cf_kdb_pin_raise_limit();
     CF_TRY(cf_kdb_stopped_look(s, e));   /* nobody writes, if that was said   */
     CF_TRY(cf_kdb_secondary_look(s, e)); /* what cannot be copied from a running node */
     CF_TRY(cf_kdb_truncate_look(s, e));  /* 1. the mark of an election, from before everything  */
@@ -148,7 +149,7 @@ cf_err cf_kdb_look(cf_source *s, cf_error *e)
         s, e)); /* 2. index before log: else a restored node throws its index away   */
     CF_TRY(cf_kdb_filter_look(s, e)); /* 3. .chk before .dat: else streams seem empty */
     CF_TRY(cf_kdb_scavenge_look(s, e));
-    cf_kdb_pin_limits(s);
+    CF_TRY(cf_kdb_pin_limits(s, e));
     CF_TRY(log_look(s, e)); /* 4-7. checkpoints, chunks, pins, records                           */
     CF_TRY(checkpoint_items(s, e));
     hazards_look(s);

@@ -11,20 +11,29 @@
 
 #include "s3/base/cleanup.h"
 
-void cf_kdb_pin_limits(cf_source *s)
+void cf_kdb_pin_raise_limit(void)
 {
     struct rlimit limit = {0};
 
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* what is left as it was is counted below */
+}
+
+cf_err cf_kdb_pin_limits(cf_source *s, cf_error *e)
+{
+    struct rlimit limit = {0};
+    const uint64_t least = CF_KDB_FD_LEAST + s->items.total;
+
     s->pin_max = 0;
     if (s->opts.inspect || getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    if (limit.rlim_cur < limit.rlim_max) {
-        const rlim_t before = limit.rlim_cur;
-
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-            limit.rlim_cur = before;
-    }
+        return CF_OK;
+    CF_ENSURE(limit.rlim_cur >= least, e, CF_ERR_SOURCE,
+              "the limit of open files is %llu, a backup of this node needs at least %llu"
+              "\nHINT: ulimit -n 4096, or LimitNOFILE=4096 in the service; more is better, up to "
+              "one for each chunk",
+              (unsigned long long)limit.rlim_cur, (unsigned long long)least);
     /* Tables and filters of the index are open already. */
     const uint64_t taken = CF_KDB_FD_RESERVE + s->items.total;
 
@@ -32,6 +41,7 @@ void cf_kdb_pin_limits(cf_source *s)
         s->pin_max = limit.rlim_cur - taken < CF_KDB_CHUNK_TOTAL_MAX
                          ? (uint32_t)(limit.rlim_cur - taken)
                          : CF_KDB_CHUNK_TOTAL_MAX;
+    return CF_OK;
 }
 
 cf_err cf_kdb_pin_names_equal(cf_source *s, cf_error *e)

@@ -12,6 +12,7 @@ typedef struct cf_kdb_prior {
     cf_cursor *cursor;        /* borrowed; NULL: no parent */
     const cf_file_line *line; /* where it stands; NULL: at the end, or not begun */
     bool begun;
+    bool best_effort; /* a parent that cannot be read is none: its lines are for messages only */
 } cf_kdb_prior;
 
 CF_NODISCARD cf_err cf_kdb_prior_rewind(cf_kdb_prior *p, cf_error *e);

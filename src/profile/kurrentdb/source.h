@@ -35,7 +35,9 @@ enum {
     CF_KDB_INDEXMAP_ABSENT_TOTAL = 20, /* 20 times 50 ms: the server replaces it in microseconds */
     CF_KDB_INDEXMAP_ABSENT_STEP_MS = 50,
     CF_KDB_BLOOM_CERT_LEN = 64,
-    CF_KDB_FD_RESERVE = 256, /* descriptors left for the store, packs and the looks */
+    CF_KDB_FD_RESERVE = 256, /* descriptors left for the pipeline (CF_UPLOAD_ITEMS_MAX files that
+                                were opened late), the store, packs and the looks */
+    CF_KDB_FD_LEAST = 112,   /* 64 of them in the pipeline */
 };
 #define CF_KDB_MAX_TRUNCATION_BYTES (256ull * 1024 * 1024) /* the server's default */
 
@@ -191,7 +193,9 @@ CF_NODISCARD cf_err cf_kdb_cert_hash(const uint8_t *header, const uint8_t *foote
                                      cf_error *e);
 
 /* pin.c: open descriptors of what is to be sent. */
-void cf_kdb_pin_limits(cf_source *s);
+void cf_kdb_pin_raise_limit(void); /* to the hard one; before the first file is kept open */
+/* How many may be pinned. CF_ERR_SOURCE: the pipeline alone may need more than there are. */
+CF_NODISCARD cf_err cf_kdb_pin_limits(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_pin_names_equal(cf_source *s, cf_error *e);
 /* Opens the row's file when it is not open, proving that it is still the one looked at. */
 CF_NODISCARD cf_err cf_kdb_pin_row(cf_source *s, cf_kdb_row *row, int *ret_fd, cf_error *e);
