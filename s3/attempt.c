@@ -25,6 +25,7 @@ typedef struct attempt {
     s3_reply *reply;
     s3_endpoint endpoint;
     int64_t signed_utc_ms;
+    int64_t answered_utc_ms; /* by the clock that signed */
     s3_credentials cred;
     s3_sigv4 sig;
     cf_buf path, url;
@@ -183,6 +184,23 @@ static void note(const attempt *t, const s3_verdict *v, uint64_t sent_before,
     c->trace(c->trace_impl, &trace);
 }
 
+/* A good status may carry <Error>: AWS says so of Complete, others do it anywhere. Only what a GET
+ * streams is the object's own, and a long page is none. */
+static void answer_judge(const attempt *t, s3_verdict *ret)
+{
+    const s3_call *call = t->call;
+    const s3_verdict_opts judging = {
+        .is_head = call->method[0] == 'H',
+        .is_bucket = call->key == NULL,
+        .is_create_bucket = call->key == NULL && call->method[0] == 'P' && call->param_total == 0,
+        .error_in_200 = call->stream == NULL && t->reply->body.len <= S3_ERROR_BODY_MAX,
+        .conflict_is_final = call->conflict_is_final,
+        .region = t->endpoint.region,
+        .our_utc_ms = t->answered_utc_ms};
+
+    s3_verdict_of_answer(&judging, &t->reply->http, cf_buf_slice(&t->reply->body), ret);
+}
+
 /* A 2xx has to pass the operation's own check too. */
 static void check_good(attempt *t, s3_verdict *v)
 {
@@ -197,13 +215,13 @@ static void check_good(attempt *t, s3_verdict *v)
     }
 }
 
+/* On the wire and back; ret->err is CF_OK for a 2xx whose own check is still to come. */
 static cf_err exchange(attempt *t, s3_verdict *ret, cf_error *e)
 {
     s3_client *c = t->c;
     s3_call *call = t->call;
     s3_http_answer *a = &t->reply->http;
     const char *url = NULL;
-    uint64_t epoch = 0;
 
     CF_TRY(cf_buf_get_str(&t->url, &url, e));
     const uint32_t factor = call->stall_factor == 0 ? 1 : call->stall_factor;
@@ -217,32 +235,32 @@ static cf_err exchange(attempt *t, s3_verdict *ret, cf_error *e)
                                 .ignore_stop = call->last_words,
                                 .on_body = on_body,
                                 .on_body_impl = t};
-    const s3_verdict_opts judging = {
-        .is_head = call->method[0] == 'H',
-        .is_bucket = call->key == NULL,
-        .is_create_bucket = call->key == NULL && call->method[0] == 'P' && call->param_total == 0,
-        .error_in_200 = call->error_in_200,
-        .conflict_is_final = call->conflict_is_final,
-        .region = t->endpoint.region,
-        .signed_utc_ms = t->signed_utc_ms};
-
-    CF_TRY(s3_client_enter(c, call->last_words, &epoch, e));
     const uint64_t sent_before = a->bytes_sent;
     const uint64_t received_before = a->bytes_received;
     const uint64_t start_ms = c->world->mono_ms(c->world->impl);
     const cf_err err = c->http->ops->perform(c->http, &rq, a, e);
+    const uint64_t duration_ms = c->world->mono_ms(c->world->impl) - start_ms;
+    t->answered_utc_ms = t->signed_utc_ms + (int64_t)duration_ms;
     if (a->end == S3_HTTP_END_ANSWER)
-        s3_verdict_of_answer(&judging, a, cf_buf_slice(&t->reply->body), ret);
+        answer_judge(t, ret);
     else
         s3_verdict_of_failure(a, err, ret);
-    s3_client_leave(c, epoch,
-                    ret->class_ == S3_RETRY_THROTTLE ? S3_THROTTLE_SLOW
-                    : ret->err == CF_OK              ? S3_THROTTLE_GOOD
-                                                     : S3_THROTTLE_OTHER);
     if (ret->err == CF_OK)
         check_good(t, ret);
-    note(t, ret, sent_before, received_before, c->world->mono_ms(c->world->impl) - start_ms);
+    note(t, ret, sent_before, received_before, duration_ms);
     return CF_OK;
+}
+
+/* A place among the client's requests. The wait for it is not the server's fault: it costs no time
+ * of the deadline. */
+static cf_err enter(attempt *t, uint64_t *ret_epoch, cf_error *e)
+{
+    const cf_world *w = t->c->world;
+    const uint64_t start_ms = w->mono_ms(w->impl);
+    const cf_err err = s3_client_enter(t->c, t->call->last_words, ret_epoch, e);
+
+    t->reply->queued_ms += w->mono_ms(w->impl) - start_ms;
+    return err;
 }
 
 cf_err s3_attempt_run(s3_client *c, s3_call *call, const char *sha_hex, s3_reply *reply,
@@ -251,8 +269,18 @@ cf_err s3_attempt_run(s3_client *c, s3_call *call, const char *sha_hex, s3_reply
     CF_CLEANUP(attempt_deinit)
     attempt t = {.c = c, .call = call, .reply = reply, .e = e};
 
+    uint64_t epoch = 0;
+
     cf_buf_clear(&reply->body);
     *ret = (s3_verdict){.err = CF_ERR_FAILED};
-    CF_TRY(build(&t, sha_hex, e));
-    return exchange(&t, ret, e);
+    CF_TRY(enter(&t, &epoch, e)); /* before signing: a signature is good for 15 minutes only */
+    cf_err err = build(&t, sha_hex, e);
+    if (err == CF_OK)
+        err = exchange(&t, ret, e);
+    s3_client_leave(c, epoch,
+                    err != CF_OK                       ? S3_THROTTLE_OTHER
+                    : ret->class_ == S3_RETRY_THROTTLE ? S3_THROTTLE_SLOW
+                    : ret->err == CF_OK                ? S3_THROTTLE_GOOD
+                                                       : S3_THROTTLE_OTHER);
+    return err;
 }

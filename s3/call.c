@@ -18,6 +18,7 @@ typedef struct call_state {
     s3_reply *reply;
     uint32_t attempt; /* since the last progress, 1.. */
     uint64_t start_mono_ms, progress_mono_ms;
+    uint64_t progress_queued_ms; /* reply->queued_ms at progress_mono_ms */
     uint32_t last_cost;
     unsigned fixed;
     s3_verdict verdict;
@@ -66,7 +67,8 @@ static s3_retry_decision decide(call_state *s)
     s3_client *c = s->c;
     s3_retry_event ev = {.class_ = s->verdict.class_,
                          .attempt = s->attempt,
-                         .elapsed_ms = mono(c) - s->progress_mono_ms,
+                         .elapsed_ms = mono(c) - s->progress_mono_ms -
+                                       (s->reply->queued_ms - s->progress_queued_ms),
                          .has_retry_after = s->verdict.has_retry_after,
                          .retry_after_ms = s->verdict.retry_after_ms,
                          .fixed = s->fixed};
@@ -127,6 +129,7 @@ static cf_err after_failure(call_state *s, cf_error *e)
     if (s->call->progressed != NULL && s->call->progressed(s->call->impl)) {
         s->attempt = 1;
         s->progress_mono_ms = mono(s->c);
+        s->progress_queued_ms = s->reply->queued_ms;
     }
     const s3_retry_decision d = decide(s);
     if (d.action == S3_RETRY_FIX)
@@ -158,6 +161,19 @@ static cf_err attempt_once(call_state *s, const char *sha_hex, cf_error *e)
                         call->key == NULL ? s->c->bucket : call->key);
     }
     return err;
+}
+
+/* A line break in a value would be a header of its own. */
+static cf_err headers_check(const s3_call *call, cf_error *e)
+{
+    for (size_t i = 0; i < call->header_total; i++) {
+        const cf_slice value = call->headers[i].value;
+        for (size_t k = 0; k < value.len; k++)
+            CF_ENSURE(value.ptr[k] >= 0x20 && value.ptr[k] != 0x7f, e, CF_ERR_USAGE,
+                      "%s: header '%.*s' has a control character", call->operation,
+                      CF_SLICE_FMT(call->headers[i].name));
+    }
+    return CF_OK;
 }
 
 /* Can the server have carried the request out all the same? A refusal (4xx, SlowDown) says no. */
@@ -194,6 +210,7 @@ cf_err s3_call_run(s3_client *c, s3_call *call, s3_reply *reply, cf_error *e)
                   "%s '%.64s...': the key has %zu bytes, %u are allowed", call->operation,
                   call->key, len, S3_KEY_LEN_MAX);
     }
+    CF_TRY(headers_check(call, e));
     CF_TRY(sha_render(call, sha_hex, e));
     s3_http_answer_init(&reply->http);
     cf_buf_init(&reply->body, call->answer_max == 0 ? (size_t)S3_SMALL_BODY_MAX : call->answer_max);

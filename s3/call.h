@@ -42,8 +42,7 @@ struct s3_call {
     size_t answer_max;          /* bytes of a good answer that are kept; 0: S3_SMALL_BODY_MAX */
     uint32_t stall_factor;      /* 0: 1; times the client's stall_timeout_ms */
     bool conflict_is_final;     /* 409 is not tried again: the caller must start over */
-    bool last_words;   /* sent although world->stopping(): abort of an upload; no retries then */
-    bool error_in_200; /* a 200 may carry <Error>: Complete, DeleteObjects */
+    bool last_words; /* sent although world->stopping(): abort of an upload; no retries then */
     /* All three may be NULL. prepare: before each attempt, may change params and headers.
      * stream: takes the body of a 2xx instead of reply->body; an error of it is retried unless it
      * sets call->stop. check: looks at a whole 2xx (interpret it there); an error of it is retried
@@ -63,6 +62,7 @@ struct s3_reply {
     s3_http_answer http;
     cf_buf body;
     uint32_t tries;
+    uint64_t queued_ms; /* of all attempts: waited for a place among the client's own requests */
     /* Some attempt may have been carried out at the server without a good answer reaching us: a
      * lost or broken answer, or a 5xx. */
     bool maybe_done;

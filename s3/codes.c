@@ -50,6 +50,7 @@ static const s3_code code_rows[] = {
     {"PreconditionFailed", CF_ERR_PRECONDITION, S3_CODE_FINAL},
     {"PriorRequestNotComplete", CF_ERR_THROTTLED, S3_CODE_THROTTLE},
     {"ProvisionedThroughputExceededException", CF_ERR_THROTTLED, S3_CODE_THROTTLE},
+    {"QuotaExceeded", CF_ERR_NO_SPACE, S3_CODE_FINAL}, /* Ceph, with 403 */
     {"Redirect", CF_ERR_REGION, S3_CODE_REGION},
     {"RequestExpired", CF_ERR_SKEW, S3_CODE_SKEW},
     {"RequestInTheFuture", CF_ERR_SKEW, S3_CODE_SKEW},
@@ -74,6 +75,8 @@ static const s3_code code_rows[] = {
     {"TooManyRequestsException", CF_ERR_THROTTLED, S3_CODE_THROTTLE},
     {"TransactionInProgressException", CF_ERR_THROTTLED, S3_CODE_THROTTLE},
     {"XAmzContentSHA256Mismatch", CF_ERR_PROTOCOL, S3_CODE_INTEGRITY},
+    {"XMinioAdminBucketQuotaExceeded", CF_ERR_NO_SPACE, S3_CODE_FINAL},
+    {"XMinioStorageFull", CF_ERR_NO_SPACE, S3_CODE_FINAL},
 };
 
 typedef struct status_row {
@@ -91,7 +94,8 @@ static const status_row status_rows[] = {
     {412, CF_ERR_PRECONDITION, S3_CODE_FINAL}, {413, CF_ERR_TOO_LARGE, S3_CODE_FINAL},
     {429, CF_ERR_THROTTLED, S3_CODE_THROTTLE}, {499, CF_ERR_SERVER, S3_CODE_TRANSIENT},
     {501, CF_ERR_UNSUPPORTED, S3_CODE_FINAL},  {503, CF_ERR_THROTTLED, S3_CODE_THROTTLE},
-    {505, CF_ERR_UNSUPPORTED, S3_CODE_FINAL},  {509, CF_ERR_THROTTLED, S3_CODE_THROTTLE},
+    {505, CF_ERR_UNSUPPORTED, S3_CODE_FINAL},  {507, CF_ERR_NO_SPACE, S3_CODE_FINAL},
+    {509, CF_ERR_THROTTLED, S3_CODE_THROTTLE},
 };
 
 const s3_code *s3_code_find(cf_slice name)

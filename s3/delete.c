@@ -58,7 +58,6 @@ static cf_err batch_send(s3_client *c, cf_slice body, s3_xml_deletions *ret, cf_
                     .method = "POST",
                     .body = body,
                     .answer_max = S3_XML_BODY_MAX,
-                    .error_in_200 = true,
                     .check = batch_check,
                     .impl = ret};
 

@@ -23,6 +23,7 @@ static const struct {
     {"InvalidObjectState", CF_OK,
      "the object is in an archive storage class: restore it there first"},
     {"QuotaExceeded", CF_OK, "the bucket or user has reached its quota"},
+    {NULL, CF_ERR_NO_SPACE, "the server's storage is full: make room there"},
     {NULL, CF_ERR_NO_BUCKET, "create the bucket, or check its name and the endpoint"},
     {NULL, CF_ERR_REGION, "set the region of the bucket, or for another server its endpoint"},
     {NULL, CF_ERR_SKEW, "set this machine's clock (NTP): S3 allows 15 minutes"},

@@ -172,7 +172,12 @@ cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink
         t.len = range->len;
         t.at = range->offset;
     }
-    CF_TRY(s3_call_run(c, &call, &reply, e));
+    const cf_err err = s3_call_run(c, &call, &reply, e);
+    /* Else a store would take the 416 for a range that was never there. */
+    CF_ENSURE(err == CF_OK || reply.http.status != 416 || !t.known, e, CF_ERR_PROTOCOL,
+              "GetObject '%s': the server announced bytes up to %llu and has none behind %llu", key,
+              (unsigned long long)t.end, (unsigned long long)t.at);
+    CF_TRY(err);
     if (ret != NULL)
         *ret = t.object;
     return CF_OK;

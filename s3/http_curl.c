@@ -156,6 +156,18 @@ static const struct {
     {CURLE_OUT_OF_MEMORY, S3_HTTP_END_LOCAL, CF_ERR_NO_MEMORY},
 };
 
+/* libcurl sends again over a new connection when an idle one turns out dead: that the second could
+ * not be had says nothing of the first. */
+static s3_http_end end_of(const exchange *x, s3_http_end end)
+{
+    long sent = 0;
+
+    if (end != S3_HTTP_END_NAME && end != S3_HTTP_END_CONNECT)
+        return end;
+    (void)curl_easy_getinfo(x->handle, CURLINFO_REQUEST_SIZE, &sent);
+    return sent > 0 ? S3_HTTP_END_BROKEN : end;
+}
+
 static cf_err judge(exchange *x, CURLcode code, const char *detail)
 {
     s3_http_answer *a = x->a;
@@ -180,7 +192,7 @@ static cf_err judge(exchange *x, CURLcode code, const char *detail)
     }
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         if (ends[i].code == code) {
-            a->end = ends[i].end;
+            a->end = end_of(x, ends[i].end);
             CF_FAIL(x->e, ends[i].err, "%s", text);
         }
     }
@@ -297,6 +309,8 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
      * already then. */
     (void)curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
     (void)curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
+    SET(h, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy's CONNECT has none of ours */
+    SET(h, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2); /* AWS's own minimum */
     SET(h, CURLOPT_SSL_VERIFYPEER, 1L);
     SET(h, CURLOPT_SSL_VERIFYHOST, 2L);
     if (p->ca_bundle != NULL)

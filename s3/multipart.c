@@ -106,7 +106,6 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
                     .key = m->key,
                     .check = complete_check,
                     .impl = ret,
-                    .error_in_200 = true,
                     .conflict_is_final = true,
                     .stall_factor = COMPLETE_STALL_FACTOR};
 

@@ -60,7 +60,7 @@ static void region_judge(const s3_verdict_opts *o, const s3_http_answer *a, cons
 /* Rules of our notes s3proto 2.3. */
 static void skew_judge(const s3_verdict_opts *o, bool maybe, s3_verdict *v)
 {
-    const int64_t differs = v->server_utc_ms - o->signed_utc_ms;
+    const int64_t differs = v->server_utc_ms - o->our_utc_ms;
     const bool large = differs >= S3_SKEW_MIN_MS || differs <= -S3_SKEW_MIN_MS;
 
     if (v->server_utc_ms == 0 || (maybe && !large)) {

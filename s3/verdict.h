@@ -24,8 +24,8 @@ typedef struct s3_verdict_opts {
     bool is_create_bucket; /* IllegalLocationConstraintException is final */
     bool error_in_200;
     bool conflict_is_final;
-    const char *region;    /* that the attempt was signed for */
-    int64_t signed_utc_ms; /* x-amz-date of the attempt */
+    const char *region; /* that the attempt was signed for */
+    int64_t our_utc_ms; /* when the answer came, by the clock that signed: a Date is as late */
 } s3_verdict_opts;
 
 typedef struct s3_verdict {

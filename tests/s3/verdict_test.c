@@ -128,7 +128,7 @@ static void test_rows(void **state)
                                    .error_in_200 = (r->how & IN_200) != 0,
                                    .conflict_is_final = (r->how & FINAL_409) != 0,
                                    .region = "us-east-1",
-                                   .signed_utc_ms = NOW_MS};
+                                   .our_utc_ms = NOW_MS};
         s3_http_answer a;
         s3_verdict v;
         print_message("  %s\n", r->title);
