@@ -354,6 +354,7 @@ static cf_err memory_get(cf_store *s, const char *key, uint64_t offset, uint64_t
     CF_TRY(cf_store_key_check(key, e));
     CF_TRY(enter(m, CF_STORE_OP_GET, key, e));
     CF_TRY(body_take(m, key, &body, e));
+    CF_CHECK(body != NULL); /* gcc cannot see that body_take() set it */
     CF_TRY(cf_store_range_check(key, body->len, offset, len, &n, e));
     CF_TRY(give(m, cf_slice_of(body->data + offset, (size_t)n), sink, sink_impl, e));
     return leave(m, CF_STORE_OP_GET, key, e);
