@@ -731,6 +731,43 @@ TRAP(damaged_chunk_names_the_good_snapshot)
         strstr(f->e.message, "snapshot 20261121T000000Z-00000001 still has a good copy"));
 }
 
+TRAP(damaged_merged_chunk_needs_all_its_parts_in_the_parent)
+{
+    FIXTURE;
+    static const char good_copy[] = "snapshot 20261121T000000Z-00000001 still has a good copy";
+
+    good(f);
+    (void)nb_chunk(f->node.db,
+                   (nb_chunk_opts){.start = 0, .end = 1, .version = 2, .scavenged = true});
+    nb_remove(f->node.db, "chunk-000000.000000");
+    nb_remove(f->node.db, "chunk-000001.000000");
+    nb_patch(f->node.db, "chunk-000000.000002", 500, "!", 1);
+    assert_int_equal(backup(f, &f->second, &f->first), CF_ERR_SOURCE);
+    assert_non_null(strstr(f->e.message, "'db/chunk-000000.000002' is damaged"));
+    assert_non_null(strstr(f->e.message, good_copy));
+    /* The parent has only the first half of it. */
+    for (size_t i = 0; i < f->first.total; i++) {
+        if (strcmp(f->first.at[i].path, "db/chunk-000001.000000") == 0)
+            (void)snprintf(f->first.at[i].klass, sizeof(f->first.at[i].klass), "ongoing-chunk");
+    }
+    assert_int_equal(backup(f, &f->second, &f->first), CF_ERR_SOURCE);
+    assert_null(strstr(f->e.message, good_copy));
+    assert_non_null(strstr(f->e.message, "restore this node from another one's snapshot"));
+}
+
+TRAP(damaged_table_names_the_good_snapshot)
+{
+    FIXTURE;
+
+    good(f);
+    f->opts.full = true;
+    nb_patch(f->node.index, NB_TABLE_B, 200, "!", 1);
+    assert_int_equal(backup(f, &f->second, &f->first), CF_ERR_SOURCE);
+    assert_non_null(
+        strstr(f->e.message, "snapshot 20261121T000000Z-00000001 still has a good copy"));
+    assert_non_null(strstr(f->e.message, "or the index can be rebuilt"));
+}
+
 TRAP(writer_on_the_boundary)
 {
     FIXTURE;
@@ -873,6 +910,8 @@ int main(void)
         T(trap_30_stopped_is_proven_by_the_lock),
         T(other_cluster_is_refused),
         T(damaged_chunk_names_the_good_snapshot),
+        T(damaged_merged_chunk_needs_all_its_parts_in_the_parent),
+        T(damaged_table_names_the_good_snapshot),
         T(writer_on_the_boundary),
         T(damaged_files_of_the_directory),
         T(checkpoints_gone_back),
