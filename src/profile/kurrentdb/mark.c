@@ -32,8 +32,10 @@ static cf_err checkpoint_read(cf_source *s, const char *name, cf_kdb_checkpoint 
     if (ret_stat != NULL)
         CF_TRY(cf_kdb_io_stat_fd(&s->io, f.fd, name, ret_stat, e));
     if (cf_kdb_checkpoint_parse(cf_slice_of(bytes, len), &value, /* e= */ NULL) != CF_OK)
-        return cf_kdb_refuse(s, e, "'db/%s' has %s%zu bytes, a checkpoint has %d", name,
-                             len > 8 ? "more than " : "", len > 8 ? len - 1 : len,
+        return cf_kdb_refuse(s, e,
+                             "'db/%s' has %s%zu bytes, a checkpoint has %d"
+                             "\nHINT: let the node start, and back up then",
+                             name, len > 8 ? "more than " : "", len > 8 ? len - 1 : len,
                              CF_KDB_CHECKPOINT_LEN);
     *ret = (cf_kdb_checkpoint){true, value};
     return CF_OK;
