@@ -99,7 +99,7 @@ static cf_err build(attempt *t, const char *sha_hex, cf_error *e)
     cf_buf_init(&t->url, URL_MAX);
     s3_client_get_state(t->c, &t->endpoint, &skew_ms);
     t->signed_utc_ms = t->c->world->now_utc_ms(t->c->world->impl) + skew_ms;
-    CF_TRY(s3_provider_get(t->c->creds, &t->cred, e));
+    CF_TRY(s3_provider_get(t->c->creds, &t->cred, &t->reply->cred_generation, e));
     add_header(t, "host", cf_slice_str(t->endpoint.host));
     for (size_t i = 0; i < t->call->header_total; i++)
         t->headers[t->header_total++] = t->call->headers[i];

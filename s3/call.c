@@ -101,7 +101,7 @@ static bool correct(call_state *s)
         s3_client_set_skew(c, s->verdict.server_utc_ms - c->world->now_utc_ms(c->world->impl));
         return true;
     }
-    return s3_provider_refresh(c->creds, &s->detail) == CF_OK;
+    return s3_provider_refresh(c->creds, s->reply->cred_generation, &s->detail) == CF_OK;
 }
 
 static cf_err give_up(const call_state *s, s3_retry_action why, cf_error *e)

@@ -62,6 +62,7 @@ struct s3_reply {
     s3_http_answer http;
     cf_buf body;
     uint32_t tries;
+    uint64_t cred_generation; /* of the keys the last attempt was signed with */
     uint64_t queued_ms; /* of all attempts: waited for a place among the client's own requests */
     /* Some attempt may have been carried out at the server without a good answer reaching us: a
      * lost or broken answer, or a 5xx. */

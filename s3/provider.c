@@ -15,6 +15,7 @@ struct s3_provider {
     bool can_look_again;
     pthread_mutex_t lock;
     s3_credentials keys;
+    uint64_t generation; /* of keys: counts replacements */
 };
 
 CF_DEFINE_FREEP(s3_provider, s3_provider_free)
@@ -70,33 +71,56 @@ static cf_err credentials_dup(s3_credentials *to, const s3_credentials *from, cf
                : CF_OK;
 }
 
-cf_err s3_provider_get(s3_provider *p, s3_credentials *ret, cf_error *e)
+cf_err s3_provider_get(s3_provider *p, s3_credentials *ret, uint64_t *ret_generation, cf_error *e)
 {
     (void)pthread_mutex_lock(&p->lock);
     const cf_err err = credentials_dup(ret, &p->keys, e);
+    *ret_generation = p->generation;
     (void)pthread_mutex_unlock(&p->lock);
     return err;
 }
 
-cf_err s3_provider_refresh(s3_provider *p, cf_error *e)
+/* Many requests learn at once that the keys have expired: the first one replaces them. */
+static bool replaced_since(s3_provider *p, uint64_t generation)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    const bool since = p->generation != generation;
+    (void)pthread_mutex_unlock(&p->lock);
+    return since;
+}
+
+/* false: these are the keys of that generation. Else found has the old ones, to be wiped. */
+static bool replace(s3_provider *p, uint64_t generation, s3_credentials *found)
+{
+    bool done = true;
+
+    (void)pthread_mutex_lock(&p->lock);
+    if (p->generation == generation) {
+        const s3_credentials old = p->keys;
+        done = strcmp(found->access_key, old.access_key) != 0 ||
+               !cf_slice_eq(cf_secret_reveal(&found->session_token),
+                            cf_secret_reveal(&old.session_token));
+        if (done) {
+            p->keys = *found;
+            *found = old;
+            p->generation++;
+        }
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    return done;
+}
+
+cf_err s3_provider_refresh(s3_provider *p, uint64_t generation, cf_error *e)
 {
     const s3_cred_env env = {.profile = p->profile};
     CF_CLEANUP(s3_credentials_deinit)
     s3_credentials found = {0};
 
+    if (replaced_since(p, generation))
+        return CF_OK;
     CF_ENSURE(p->can_look_again, e, CF_ERR_AUTH, "the session token has expired");
     CF_TRY(s3_cred_load(&env, &found, e));
-    (void)pthread_mutex_lock(&p->lock);
-    const bool same = strcmp(found.access_key, p->keys.access_key) == 0 &&
-                      cf_slice_eq(cf_secret_reveal(&found.session_token),
-                                  cf_secret_reveal(&p->keys.session_token));
-    if (!same) {
-        const s3_credentials old = p->keys;
-        p->keys = found;
-        found = old; /* wiped at the end */
-    }
-    (void)pthread_mutex_unlock(&p->lock);
-    CF_ENSURE(!same, e, CF_ERR_AUTH, "the session token of %s has expired, and no other is there",
-              found.source);
+    CF_ENSURE(replace(p, generation, &found), e, CF_ERR_AUTH,
+              "the session token of %s has expired, and no other is there", found.source);
     return CF_OK;
 }

@@ -8,21 +8,51 @@
  *   s3_put(c, "a/key", body, NULL, NULL, &e);
  *   s3_client_free(c);
  *
- * Threads   one s3_client may be used by any number of threads at once; each call borrows a
- * connection from its pool and waits for one when all are busy. Keys      UTF-8 without
- * NUL, 1..S3_KEY_LEN_MAX bytes, sent exactly as given: no normalisation. Retries   every call
- * returns one final answer. Every attempt is signed anew. Full jitter, a token bucket for the whole
- *           client (SDK standard mode 2.1), a deadline; SlowDown halves the number of requests at
- * once, success lets it grow back. Region, clock skew and expired credentials are corrected once a
- * request. Redirects are never followed: a region that the answer names is signed for (an AWS host
- * is built anew, a custom one stays), any other Location is CF_ERR_REGION and told. Errors    of
- * every call: CF_ERR_USAGE (a key that is empty or too long), CF_ERR_NETWORK, CF_ERR_TIMEOUT,
- * CF_ERR_TLS, CF_ERR_THROTTLED, CF_ERR_SERVER, CF_ERR_DENIED, CF_ERR_AUTH, CF_ERR_NO_BUCKET,
- * CF_ERR_REGION, CF_ERR_SKEW, CF_ERR_PROTOCOL (an answer that contradicts itself, is encoded or
- * malformed), CF_ERR_REQUEST, CF_ERR_UNSUPPORTED, CF_ERR_INTERRUPTED (the world stops),
- * CF_ERR_NO_MEMORY. The story has operation, key, endpoint, what the server said, tries, request id
- * and a hint. Each call below adds its own. Source
- * https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+ * Threads: one s3_client may be used by any number of threads at once. Each call borrows a
+ * connection from the client's connections_max and waits for one when all are busy. That cannot
+ * lock up as long as no callback of s3_get() waits for another call on the same client.
+ *
+ * Keys: UTF-8 without NUL, 1..S3_KEY_LEN_MAX bytes, sent exactly as given, without normalisation.
+ *
+ * Ownership: what goes in is borrowed until the call returns, results are plain values of the
+ * caller's and untouched on failure, slices given to callbacks are borrowed during the callback.
+ *
+ * Retries: every call returns one final answer. Every attempt is signed anew. Full jitter, a token
+ * bucket for the whole client (SDK standard mode 2.1), a deadline; SlowDown halves the number of
+ * requests at once, success lets it grow back. The wait for a place among the client's own requests
+ * takes nothing of the deadline. Region, clock skew and expired credentials are corrected once a
+ * request. A 2xx with <Error> inside is that error.
+ *
+ * Redirects are never followed. A region that the answer names is signed for (an AWS host is built
+ * anew, under https as before; a custom one stays); any other Location is CF_ERR_REGION and told.
+ *
+ * TLS: 1.2 or later, certificate and host name are always checked. A proxy (https_proxy,
+ * http_proxy, no_proxy) sees of https only host and port.
+ *
+ * Errors of every call, besides those named with it:
+ *
+ * - CF_ERR_USAGE: a key that is empty or too long, a header value with a control character
+ * - CF_ERR_NETWORK, CF_ERR_TIMEOUT, CF_ERR_TLS (the certificate): no answer, after all tries
+ * - CF_ERR_THROTTLED, CF_ERR_SERVER: SlowDown and 5xx, after all tries
+ * - CF_ERR_AUTH: the server does not know the access key, or the signature is not that of its
+ *   secret; a session token that has run out, with no other to be had
+ * - CF_ERR_DENIED: the key is good and may not do this. A HEAD has no body to say which of the two
+ *   it is: its 403 is always CF_ERR_DENIED
+ * - CF_ERR_NO_BUCKET: also told for a HEAD only by s3_bucket_head(); s3_head() of a key in a bucket
+ *   that is not there is CF_ERR_NOT_FOUND, for the same reason
+ * - CF_ERR_NO_SPACE: the server is full or a quota is reached
+ * - CF_ERR_REGION, CF_ERR_SKEW: could not be corrected
+ * - CF_ERR_PROTOCOL: an answer that contradicts itself, is encoded, malformed or too large
+ * - CF_ERR_REQUEST, CF_ERR_UNSUPPORTED: another refusal; 501
+ * - CF_ERR_INTERRUPTED: the world stops
+ * - CF_ERR_NO_MEMORY
+ *
+ * The story (cf_error) has operation, key, endpoint, what the server said with its code as it came,
+ * tries, request id and a hint; never a key, token or signature.
+ *
+ * Source: "API_..." below are pages of https://docs.aws.amazon.com/AmazonS3/latest/API/, each
+ * "API_PutObject" being API_PutObject.html there; error codes: ErrorResponses.html; signing:
+ * sig-v4-header-based-auth.html.
  */
 #ifndef S3_S3_H
 #define S3_S3_H
@@ -83,10 +113,12 @@ typedef struct s3_client_opts {
     const char *ca_bundle;    /* NULL: AWS_CA_BUNDLE, else the system's */
     const char *
         profile; /* NULL: AWS_PROFILE, else "default"; when given it beats the environment's keys */
-    const char *user_agent;       /* NULL: "chunkferry-s3" */
-    uint32_t connections_max;     /* 0: 8; 1..64: upper bound of the adaptive concurrency */
-    uint32_t tries_max;           /* 0: 8 */
-    uint64_t deadline_ms;         /* 0: 300,000: no attempt of one request starts later than this */
+    const char *user_agent;   /* NULL: "chunkferry-s3" */
+    uint32_t connections_max; /* 0: 8; 1..64: upper bound of the adaptive concurrency */
+    uint32_t tries_max;       /* 0: 8 */
+    /* 0: 300,000: no attempt of one request starts later than this after its first, the waits for
+     * a place aside; a GET counts from its last progress */
+    uint64_t deadline_ms;
     uint32_t connect_timeout_ms;  /* 0: 10,000 */
     uint32_t stall_timeout_ms;    /* 0: 30,000 without a byte in either direction ends an attempt */
     uint64_t part_bytes;          /* 0: 8 MiB; size of upload parts, S3_PART_BYTES_MIN..512 MiB */
@@ -102,8 +134,10 @@ typedef struct s3_client_opts {
 
 typedef struct s3_client s3_client;
 
-/* Nothing is sent. CF_ERR_USAGE: an option out of its range, a bad endpoint, bucket or region;
- * CF_ERR_CREDENTIALS and the other errors of reading profile files. */
+/* A client; nothing is sent. *ret_client is the caller's, free it with s3_client_free().
+ *
+ * Errors: CF_ERR_USAGE (an option out of its range, a bad endpoint, bucket or region),
+ * CF_ERR_CREDENTIALS and the other errors of reading profile files, CF_ERR_NO_MEMORY. */
 CF_NODISCARD cf_err s3_client_new(const s3_client_opts *opts, s3_client **ret_client, cf_error *e);
 void s3_client_free(s3_client *c); /* NULL is fine; no call may be under way */
 
@@ -113,6 +147,7 @@ typedef struct s3_counts {
     uint64_t bytes_sent; /* bodies */
     uint64_t bytes_received;
 } s3_counts;
+/* So far. Any thread, at any time. */
 void s3_client_get_counts(s3_client *c, s3_counts *ret);
 /* The newest Date of the server's answers, carried on by the monotonic clock; 0 before the first
  * answer. */
@@ -122,7 +157,7 @@ typedef struct s3_put_opts {
     bool create_only; /* If-None-Match: *. CF_ERR_EXISTS when another's object stands there; when it
                          is ours (metadata id: a lost answer) the call succeeds */
     const char *content_type; /* NULL: application/octet-stream */
-    const char *id; /* NULL: random; S3_ID_LEN hex digits kept in x-amz-meta-chunkferry-id */
+    const char *id;  /* NULL: random; S3_ID_LEN hex digits kept in x-amz-meta-chunkferry-id */
     bool last_words; /* s3_put() only: sent although the world is stopping, once, without retries */
 } s3_put_opts;
 
@@ -136,23 +171,45 @@ typedef struct s3_put_result {
     bool settled;        /* the answer was lost and settled by HEAD */
 } s3_put_result;
 
-/* One object from memory, one PUT. body <= S3_PUT_BYTES_MAX, borrowed. opts, ret may be NULL.
- * create_only: CF_ERR_EXISTS; CF_ERR_UNKNOWN when answers were lost, HEAD finds nothing of ours at
- * the key, and the write may still be under way (or the HEAD failed too). CF_ERR_CONFLICT: others
- * kept writing the key. CF_ERR_TOO_LARGE. */
+/* One object from memory, one PUT. body <= S3_PUT_BYTES_MAX. opts, ret may be NULL.
+ *
+ * A lost answer to a create_only put is settled by HEAD and the id in the object's metadata.
+ *
+ * Errors:
+ * - CF_ERR_EXISTS: create_only, and another's object stands there
+ * - CF_ERR_UNKNOWN: create_only, answers were lost, HEAD finds nothing of ours at the key, and the
+ *   write may still be under way (or the HEAD failed too)
+ * - CF_ERR_CONFLICT: others kept writing the key
+ * - CF_ERR_DAMAGE: our id stands there with another size
+ * - CF_ERR_TOO_LARGE
+ *
+ * Without create_only a put that failed may have happened all the same, whole.
+ *
+ * Source: API_PutObject; user guide "conditional-writes". */
 CF_NODISCARD cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *opts,
                            s3_put_result *ret, cf_error *e);
 
 /* Upload of unknown length: one PUT when it fits one part, else multipart, parts sent in parallel
- * while the caller writes. write() copies into part buffers and waits for a free one. finish() or
- * abort() ends and frees it (finish also on failure, after aborting the upload at the server; also
- * when the world is stopping, with one short try). One thread at a time per upload. Buffers   an
- * open upload holds one from its first byte on, and one a part under way. A thread that writes more
- * than parts_in_flight_max uploads in turns waits for itself: do not. Size      the part size is
- * fixed for an upload: at most part_bytes * 10,000, else CF_ERR_TOO_LARGE. Errors    write: that of
- * the first part that failed. finish: CF_ERR_EXISTS (create_only, decided at the end),
- *           CF_ERR_CONFLICT (all must be sent again), CF_ERR_UNKNOWN as s3_put(), also without
- * create_only. */
+ * while the caller writes. write() copies into part buffers and waits for a free one.
+ *
+ * Ownership: finish() or abort() ends and frees it, finish() also on failure, after aborting the
+ * upload at the server (also when the world is stopping, with one short try). Only an upload whose
+ * CreateMultipartUpload lost its answer stays behind, empty: s3_uploads_list() finds it.
+ *
+ * Threads: one at a time per upload, any number of uploads.
+ *
+ * Buffers: an open upload holds one from its first byte on, and one a part under way. A thread that
+ * writes more than parts_in_flight_max uploads in turns waits for itself: do not. Uploads on
+ * threads of their own never wait for one another without end: who waits for a buffer holds none.
+ *
+ * Size: the part size is fixed for an upload: at most part_bytes * 10,000, else CF_ERR_TOO_LARGE.
+ *
+ * Errors of write(): that of the first part that failed; it stays. Of finish(), besides:
+ * CF_ERR_EXISTS (create_only, decided at the end), CF_ERR_CONFLICT (all must be sent again),
+ * CF_ERR_UNKNOWN as s3_put(), also without create_only.
+ *
+ * Source: API_CreateMultipartUpload, API_UploadPart, API_CompleteMultipartUpload (200 may carry
+ * <Error>), API_AbortMultipartUpload; user guide "qfacts" (limits). */
 typedef struct s3_upload s3_upload;
 CF_NODISCARD cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts,
                                    s3_upload **ret, cf_error *e);
@@ -179,11 +236,17 @@ typedef struct s3_object {
 } s3_object;
 
 /* GET whole (range NULL) or a range. A transfer that breaks goes on behind the last byte given to
- * the sink, with If-Match, so the sink sees each byte once. Short, long or contradicting answers
- * (Content-Range, Content-Length) are errors. CF_ERR_NOT_FOUND; CF_ERR_PRECONDITION when the object
- * changed in between. ret may be NULL. */
+ * the sink, with If-Match, so the sink sees each byte once. ret may be NULL.
+ *
+ * Errors: CF_ERR_NOT_FOUND; CF_ERR_PRECONDITION when the object changed in between; CF_ERR_PROTOCOL
+ * for short, long or contradicting answers (Content-Range, Content-Length); CF_ERR_REQUEST with
+ * http_status 416 for a range that begins behind the end; what the sink returned.
+ *
+ * Source: API_GetObject; RFC 9110, 14 (ranges) and 13.1.1 (If-Match). */
 CF_NODISCARD cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink,
                            void *sink_impl, s3_object *ret, cf_error *e);
+/* Size, time, ETag and id. CF_ERR_NOT_FOUND: the key, or the bucket. ret may be NULL. Source:
+ * API_HeadObject. */
 CF_NODISCARD cf_err s3_head(s3_client *c, const char *key, s3_object *ret, cf_error *e);
 
 typedef struct s3_list_opts {
@@ -201,32 +264,45 @@ typedef struct s3_list_entry {
     cf_slice etag;
 } s3_list_entry;
 
-/* In byte order, all pages. A page that lies (unsorted, repeated or foreign keys, truncated without
- * a token, a token loop) is CF_ERR_PROTOCOL. *ret_stop = true ends the listing early with success.
- */
+/* *ret_stop = true ends the listing early with success; an error becomes the listing's. No
+ * connection is held meanwhile: it may call the client. */
 typedef cf_err (*s3_list_fn)(void *impl, const s3_list_entry *entry, bool *ret_stop, cf_error *e);
+/* In byte order, all pages; memory is one page. opts may be NULL: all keys.
+ *
+ * Errors: CF_ERR_PROTOCOL for a page that lies (unsorted, repeated or foreign keys, truncated
+ * without a token, a token loop); CF_ERR_USAGE: page_keys_max.
+ *
+ * Source: API_ListObjectsV2. */
 CF_NODISCARD cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn fn, void *impl,
                             cf_error *e);
 
-/* A key that is not there is success. */
+/* A key that is not there is success. Source: API_DeleteObject. */
 CF_NODISCARD cf_err s3_delete(s3_client *c, const char *key, cf_error *e);
 /* Any number; sent in batches of S3_DELETE_TOTAL_MAX, with Content-MD5. Keys that XML cannot carry,
  * and those a batch could not delete for now, go one by one. What failed is summed up in e with the
- * first key; the rest is deleted. */
+ * first key and its error; the rest is deleted. A batch that fails as a whole ends the call.
+ * Source: API_DeleteObjects. */
 CF_NODISCARD cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total,
                                    cf_error *e);
 
-CF_NODISCARD cf_err s3_bucket_head(s3_client *c, cf_error *e); /* CF_ERR_NO_BUCKET, CF_ERR_DENIED */
-CF_NODISCARD cf_err
-s3_bucket_create(s3_client *c, cf_error *e); /* CF_ERR_EXISTS when it is another's; ours: success */
+/* CF_OK: it is there and the key may list it. CF_ERR_NO_BUCKET, CF_ERR_DENIED. Source:
+ * API_HeadBucket. */
+CF_NODISCARD cf_err s3_bucket_head(s3_client *c, cf_error *e);
+/* In the client's region. CF_ERR_EXISTS when it is another's; ours: success. Source:
+ * API_CreateBucket. */
+CF_NODISCARD cf_err s3_bucket_create(s3_client *c, cf_error *e);
 
 typedef struct s3_upload_entry {
     cf_slice key, upload_id; /* borrowed during the call */
     int64_t initiated_utc_ms;
 } s3_upload_entry;
 typedef cf_err (*s3_uploads_fn)(void *impl, const s3_upload_entry *entry, cf_error *e);
+/* Multipart uploads that were neither completed nor aborted, under prefix (NULL: all), all pages.
+ * An error of fn ends it and is its result; fn may call the client. CF_ERR_PROTOCOL: markers that
+ * do not lead on, foreign keys. Source: API_ListMultipartUploads. */
 CF_NODISCARD cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void *impl,
                                     cf_error *e);
+/* One that is not there (any more) is success. Source: API_AbortMultipartUpload. */
 CF_NODISCARD cf_err s3_uploads_abort(s3_client *c, const char *key, const char *upload_id,
                                      cf_error *e);
 

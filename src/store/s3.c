@@ -285,8 +285,8 @@ static cf_err first_entry(void *impl, const s3_list_entry *entry, bool *ret_stop
     return CF_OK;
 }
 
-/* HEAD first: most keys may use a bucket but not make one. Its 403 has no body: a LIST tells whether the key is wrong,
- * or only the whole bucket forbidden and our prefix allowed. */
+/* HEAD first: most keys may use a bucket but not make one. Its 403 has no body: a LIST tells
+ * whether the key is wrong, or only the whole bucket forbidden and our prefix allowed. */
 static cf_err store_create(cf_store *store, cf_error *e)
 {
     s3_store *const s = s3_of(store);
@@ -303,9 +303,15 @@ static cf_err store_now_utc_ms(cf_store *store, int64_t *ret, cf_error *e)
 {
     s3_store *const s = s3_of(store);
     int64_t now = s3_client_server_time_ms(s->client);
-    if (now == 0) { /* no answer yet: ask for one */
-        CF_TRY(s3_bucket_head(s->client, e));
+    if (now == 0) { /* no answer yet: any will do, also that the key may not look at the bucket */
+        cf_error head = {0};
+        const cf_err err = s3_bucket_head(s->client, &head);
         now = s3_client_server_time_ms(s->client);
+        if (now == 0 && err != CF_OK) {
+            if (e != NULL)
+                *e = head;
+            return err;
+        }
     }
     CF_ENSURE(now > 0, e, CF_ERR_PROTOCOL, "the server's answers have no Date");
     *ret = now;
