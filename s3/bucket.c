@@ -9,7 +9,10 @@
 #include "s3/client.h"
 #include "s3/xml.h"
 
-enum { LOCATION_BODY_MAX = 1024 };
+enum {
+    LOCATION_BODY_MAX = 1024,
+    EMPTY_PAGES_MAX = 10000 /* ours, in a row */
+};
 
 cf_err s3_bucket_head(s3_client *c, cf_error *e)
 {
@@ -112,11 +115,17 @@ cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void 
 {
     CF_CLEANUP(uploads_listing_deinit)
     uploads_listing l = {.prefix = prefix};
+    uint32_t empty_total = 0;
 
     cf_buf_init(&l.key_marker, 2 * S3_KEY_LEN_MAX);
     cf_buf_init(&l.upload_id_marker, S3_UPLOAD_ID_LEN_MAX + 1);
     do {
         CF_TRY(uploads_page(c, &l, e));
+        empty_total = l.page.entry_total > 0 ? 0 : empty_total + 1;
+        CF_ENSURE(empty_total <= EMPTY_PAGES_MAX, e, CF_ERR_PROTOCOL,
+                  "ListMultipartUploads bucket '%s': %d pages in a row were empty, and each said "
+                  "that more would come",
+                  c->bucket, EMPTY_PAGES_MAX);
         for (size_t i = 0; i < l.page.entry_total; i++)
             CF_TRY(fn(impl, &l.page.entries[i], e));
         cf_buf_clear(&l.key_marker);

@@ -12,15 +12,19 @@
 #include "s3/client.h"
 #include "s3/xml.h"
 
-enum { PAGE_KEYS_MAX = 1000 };
+enum {
+    PAGE_KEYS_MAX = 1000,
+    EMPTY_PAGES_MAX = 10000 /* ours, in a row: servers skip deleted keys by the thousand a page */
+};
 
 typedef struct listing {
     const s3_list_opts *opts;
     s3_list_fn fn;
     void *fn_impl;
-    s3_xml_page page; /* of the last answer */
-    cf_buf token;     /* of the next page; empty: the first */
-    cf_buf last;      /* greatest key or prefix shown; start_after before */
+    s3_xml_page page;     /* of the last answer */
+    cf_buf token;         /* of the next page; empty: the first */
+    cf_buf last;          /* greatest key or prefix shown; start_after before */
+    uint32_t empty_total; /* pages without an entry since the last entry */
     bool last_set;
     bool stopped;
 } listing;
@@ -151,6 +155,12 @@ cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn fn, void *impl
     l.last_set = l.last.len > 0;
     do {
         CF_TRY(page_get(c, &l, e));
+        l.empty_total = l.page.entry_total > 0 ? 0 : l.empty_total + 1;
+        CF_ENSURE(
+            l.empty_total <= EMPTY_PAGES_MAX, e, CF_ERR_PROTOCOL,
+            "ListObjectsV2 bucket '%s': %d pages in a row were empty, and each said that more "
+            "would come",
+            c->bucket, EMPTY_PAGES_MAX);
         CF_TRY(page_show(&l, e));
         cf_buf_clear(&l.token);
         CF_TRY(cf_buf_append(&l.token, l.page.next_token, e));

@@ -489,6 +489,33 @@ static void test_the_nth_request_fails(void **state)
     }
 }
 
+static cf_err ignore_upload(void *impl, const s3_upload_entry *entry, cf_error *e)
+{
+    (void)impl;
+    (void)entry;
+    (void)e;
+    return CF_OK;
+}
+
+static void test_lists_without_end_end(void **state)
+{
+    seam s;
+    cf_error e = {0};
+    size_t total = 0;
+
+    (void)state;
+    seam_init(&s, &(s3_client_opts){.endpoint = ENDPOINT});
+    s.endless = true;
+    expect(&e, s3_list(s.client, NULL, ignore_entry, &total, &e), CF_ERR_PROTOCOL,
+           "10000 pages in a row were empty");
+    assert_int_equal(s.note_total, 10001);
+    s.note_total = 0;
+    expect(&e, s3_uploads_list(s.client, NULL, ignore_upload, NULL, &e), CF_ERR_PROTOCOL,
+           "10000 pages in a row were empty");
+    assert_int_equal(s.note_total, 10001);
+    seam_deinit(&s);
+}
+
 static void test_headers_cannot_be_smuggled(void **state)
 {
     seam s;
@@ -520,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_lost_answer_to_a_conditional_put),
         cmocka_unit_test(test_lost_answer_to_complete),
         cmocka_unit_test(test_the_nth_request_fails),
+        cmocka_unit_test(test_lists_without_end_end),
         cmocka_unit_test(test_headers_cannot_be_smuggled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,7 @@ typedef struct seam {
     bool server_strict;      /* refuses an x-amz-date 15 minutes off */
     uint64_t random_next;
 
-    seam_note notes[SEAM_NOTE_MAX];
+    seam_note notes[SEAM_NOTE_MAX]; /* the first ones; the latest is in the last place */
     uint32_t note_total;
 
     seam_fault fault; /* of requests fault_from .. fault_from + fault_total - 1 (1 is first) */
@@ -47,6 +47,8 @@ typedef struct seam {
     int status;       /* SEAM_ANSWER */
     const char *head; /* "Name: value\n..." */
     const char *body;
+
+    bool endless; /* lists are empty pages, each with a token or marker of its own */
 
     bool present; /* the object */
     uint64_t object_size;
