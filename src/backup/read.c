@@ -176,6 +176,10 @@ static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_er
         .klass = entry->klass,
     };
 
+    if (!b->profile->still_wanted(b->source, entry)) {
+        CF_TRY(b->profile->read_done(b->source, entry, /* outcome= */ NULL, e));
+        return tick(b, e);
+    }
     CF_TRY(line_fill_content(entry, p->prior, r, &line, e));
     if (entry->cut_before)
         CF_TRY(cf_manifest_cut(b->manifest, e));

@@ -109,6 +109,9 @@ typedef struct cf_profile {
      * it into WHOLE or PARTS. It stays REUSE when the file is gone by now or another one: the
      * parent's copy is still good. */
     cf_err (*reopen)(cf_source *s, cf_entry *entry, cf_error *e);
+    /* Asked when the file was read and before its line is written. false: it is left out after
+     * all, and the node is as good without it; read_done follows with outcome NULL. */
+    bool (*still_wanted)(cf_source *s, const cf_entry *entry);
     /* outcome NULL for REUSE and INLINE. CF_ERR_SOURCE when the content contradicts its own
      * checksum, naming the snapshot that has a good copy. */
     cf_err (*read_done)(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome, cf_error *e);

@@ -492,7 +492,8 @@ static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snaps
         const nb_line *const before = nb_find(prior, l->path);
 
         assert_non_null(before);
-        if (before == NULL) /* cmocka does not tell the compiler that assert_non_null returns only then */
+        if (before ==
+            NULL) /* cmocka does not tell the compiler that assert_non_null returns only then */
             abort();
         memcpy(l->header, before->header, sizeof(l->header));
         memcpy(l->footer, before->footer, sizeof(l->footer));
@@ -502,6 +503,8 @@ static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snaps
     }
     if (read)
         nb_read(entry, l, &outcome);
+    if (!cf_profile_kurrentdb.still_wanted(s, entry))
+        return cf_profile_kurrentdb.read_done(s, entry, NULL, e);
     ret->total++;
     return cf_profile_kurrentdb.read_done(s, entry, read ? &outcome : NULL, e);
 }

@@ -42,6 +42,7 @@ const cf_profile cf_profile_kurrentdb = {
     .plan_totals = plan_totals,
     .next = cf_kdb_plan_next,
     .reopen = cf_kdb_plan_reopen,
+    .still_wanted = cf_kdb_plan_still_wanted,
     .read_done = cf_kdb_plan_read_done,
     .last_look = cf_kdb_last_look,
     .facts = cf_kdb_facts,

@@ -288,9 +288,15 @@ static cf_err outcome_check(cf_source *s, const own_entry *o, const cf_read_outc
     if (o->entry.ends_with_md5)
         CF_TRY(md5_check(s, o, outcome, e));
     CF_TRY(cert_check(s, o, outcome, e));
-    if (o->item != NULL && o->item->step == CF_KDB_STEP_SCAVENGE)
-        CF_TRY(cf_kdb_scavenge_look_again(s, o->item, e));
     return CF_OK;
+}
+
+bool cf_kdb_plan_still_wanted(cf_source *s, const cf_entry *entry)
+{
+    const own_entry *const o = entry->own;
+
+    return o->item == NULL || o->item->step != CF_KDB_STEP_SCAVENGE || o->item->fd < 0 ||
+           cf_kdb_scavenge_look_again(s, o->item);
 }
 
 cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome,

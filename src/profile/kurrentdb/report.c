@@ -165,7 +165,7 @@ static json_t *epoch_new(const cf_source *s)
 static bool has_item(const cf_source *s, uint16_t step)
 {
     for (size_t k = 0; k < s->items.total; k++) {
-        if (s->items.at[k].step == step)
+        if (s->items.at[k].step == step && !s->items.at[k].left_out)
             return true;
     }
     return false;

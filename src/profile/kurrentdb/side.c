@@ -162,19 +162,23 @@ cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e)
     return CF_OK;
 }
 
-cf_err cf_kdb_scavenge_look_again(cf_source *s, const cf_kdb_item *i, cf_error *e)
+bool cf_kdb_scavenge_look_again(cf_source *s, cf_kdb_item *i)
 {
     cf_stat wal = {0};
     cf_stat st = {0};
+    cf_stat named = {0};
 
-    CF_TRY(cf_kdb_io_stat_fd(&s->io, i->fd, i->path, &st, e));
-    if (cf_kdb_io_is_file(&s->io, s->index_fd, scavenge_wal, &wal) || st.mtime_ns != i->mtime_ns ||
-        st.size_bytes != i->size_bytes)
-        return cf_kdb_refuse(s, e,
-                             "a scavenge began while '%s' was read\nHINT: run again; while the "
-                             "scavenge runs its database is left out",
-                             i->path);
-    return CF_OK;
+    if (cf_kdb_io_stat_fd(&s->io, i->fd, i->path, &st, /* e= */ NULL) == CF_OK &&
+        cf_kdb_io_is_file(&s->io, s->index_fd, scavenge_db, &named) && named.ino == i->ino &&
+        !cf_kdb_io_is_file(&s->io, s->index_fd, scavenge_wal, &wal) && st.mtime_ns == i->mtime_ns &&
+        st.size_bytes == i->size_bytes)
+        return true;
+    i->left_out = true;
+    cf_kdb_warn(s, "scavenge-running",
+                "a scavenge began while '%s' was read: it is left out; after a restore the next "
+                "scavenge starts anew, which is correct and only slower",
+                i->path);
+    return false;
 }
 
 static cf_err secondary_item(cf_source *s, const char *name, bool *ret_found, cf_error *e)

@@ -69,6 +69,7 @@ typedef struct cf_kdb_item {
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
     bool ends_with_md5;
+    bool left_out; /* the scavenge database: a scavenge took it */
     bool in_prior; /* a table that the parent has, whatever this one's bytes are now */
     uint8_t cert_tail_bytes;
     uint8_t cert_header[CF_KDB_BLOOM_CERT_LEN], cert_footer[CF_KDB_BLOOM_CERT_LEN];
@@ -180,7 +181,8 @@ CF_NODISCARD cf_err cf_kdb_index_look(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_filter_look(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_filter_look_again(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e);
-CF_NODISCARD cf_err cf_kdb_scavenge_look_again(cf_source *s, const cf_kdb_item *i, cf_error *e);
+/* false: a scavenge took it while it was read; said, and left out. */
+bool cf_kdb_scavenge_look_again(cf_source *s, cf_kdb_item *i);
 CF_NODISCARD cf_err cf_kdb_secondary_look(cf_source *s, cf_error *e);
 
 /* chunks.c: which chunk files are the log. */
@@ -214,6 +216,7 @@ CF_NODISCARD cf_err cf_kdb_last_look(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_finish(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e);
+bool cf_kdb_plan_still_wanted(cf_source *s, const cf_entry *entry);
 CF_NODISCARD cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry,
                                           const cf_read_outcome *outcome, cf_error *e);
 void cf_kdb_plan_drop(cf_source *s); /* frees what is under way: the run has failed */
