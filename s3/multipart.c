@@ -5,6 +5,7 @@
 #include "s3/multipart.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "s3/base/cleanup.h"
 #include "s3/call.h"
@@ -38,6 +39,22 @@ cf_err s3_multipart_create(s3_client *c, s3_multipart *m, cf_error *e)
     return s3_call_run(c, &call, &reply, e);
 }
 
+/* NoSuchUpload: somebody has ended the upload. CF_ERR_NOT_FOUND would mean the object to a caller.
+ */
+static cf_err gone_is_conflict(cf_err err, cf_error *e)
+{
+    if (err != CF_ERR_NOT_FOUND)
+        return err;
+    if (e != NULL) {
+        const size_t len = strlen(e->message);
+        (void)snprintf(
+            e->message + len, sizeof(e->message) - len,
+            "\nHINT: a rule of the bucket, a prune or another client aborted the upload");
+        e->code = CF_ERR_CONFLICT;
+    }
+    return CF_ERR_CONFLICT;
+}
+
 static cf_err part_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
 {
     (void)call;
@@ -61,7 +78,7 @@ cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint32_t number, c
     (void)snprintf(number_text, sizeof(number_text), "%u", number);
     s3_call_param(&call, "partNumber", number_text);
     s3_call_param(&call, "uploadId", m->upload_id);
-    return s3_call_run(c, &call, &reply, e);
+    return gone_is_conflict(s3_call_run(c, &call, &reply, e), e);
 }
 
 static cf_err complete_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
@@ -130,6 +147,7 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
                                   .create_only = m->create_only};
         err = complete_settle(c, &settle, ret, ret_unknown, &failure);
     }
+    err = gone_is_conflict(err, &failure);
     if (err != CF_OK && e != NULL)
         *e = failure;
     return err;

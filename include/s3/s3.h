@@ -205,8 +205,8 @@ CF_NODISCARD cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s
  * Size: the part size is fixed for an upload: at most part_bytes * 10,000, else CF_ERR_TOO_LARGE.
  *
  * Errors of write(): that of the first part that failed; it stays. Of finish(), besides:
- * CF_ERR_EXISTS (create_only, decided at the end), CF_ERR_CONFLICT (all must be sent again),
- * CF_ERR_UNKNOWN as s3_put(), also without create_only.
+ * CF_ERR_EXISTS (create_only, decided at the end), CF_ERR_CONFLICT (all must be sent again; also
+ * when somebody else aborted the upload), CF_ERR_UNKNOWN as s3_put(), also without create_only.
  *
  * Source: API_CreateMultipartUpload, API_UploadPart, API_CompleteMultipartUpload (200 may carry
  * <Error>), API_AbortMultipartUpload; user guide "qfacts" (limits). */

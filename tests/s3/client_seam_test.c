@@ -357,6 +357,24 @@ static void test_lost_answer_to_complete(void **state)
     }
 }
 
+/* A lifecycle rule, or a prune that took us for dead. */
+static void test_upload_that_was_aborted_by_another(void **state)
+{
+    (void)state;
+    for (uint32_t nth = 2; nth <= 5; nth++) { /* parts and Complete */
+        seam s;
+        cf_error e = {0};
+        seam_init(&s, &(s3_client_opts){.endpoint = ENDPOINT});
+        script(&s, SEAM_ANSWER, nth, 1000);
+        s.status = 404;
+        s.body = ERROR_BODY("NoSuchUpload");
+        expect(&e, upload(&s, true, NULL, &e), CF_ERR_CONFLICT, "HINT: a rule of the bucket");
+        assert_int_equal(e.code, CF_ERR_CONFLICT);
+        assert_false(s.present);
+        seam_deinit(&s);
+    }
+}
+
 /* ---- the nth request fails ---- */
 
 static cf_err ignore_bytes(void *impl, cf_slice bytes, cf_error *e)
@@ -546,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_error_under_200_keeps_its_code),
         cmocka_unit_test(test_lost_answer_to_a_conditional_put),
         cmocka_unit_test(test_lost_answer_to_complete),
+        cmocka_unit_test(test_upload_that_was_aborted_by_another),
         cmocka_unit_test(test_the_nth_request_fails),
         cmocka_unit_test(test_lists_without_end_end),
         cmocka_unit_test(test_headers_cannot_be_smuggled),

@@ -860,7 +860,7 @@ SCRIPTS = {
     "CompleteMultipartUpload/async_internal_error": ("upload", "CF_ERR_SERVER"),
     "CompleteMultipartUpload/default": ("upload", "CF_OK"),
     "CompleteMultipartUpload/sse_kms": ("upload", "CF_OK"),
-    "CreateMultipartUpload/default": ("upload", "CF_ERR_NOT_FOUND"),       # its upload id is unknown to the store
+    "CreateMultipartUpload/default": ("upload", "CF_ERR_CONFLICT"),        # its upload id is unknown to the store
     "CreateMultipartUpload/request_time_too_skewed": ("upload", "CF_ERR_SKEW"),
     "CreateMultipartUpload/request_timeout": ("upload", "CF_ERR_TIMEOUT"),
     "UploadPart/default": ("upload", None),                                # its ETag is not that of the part
