@@ -281,6 +281,26 @@ TRAP(trap_05_completed_and_shrunk_meanwhile)
     assert_null(nb_find(&f->first, "db/chunk-000003.000000"));
 }
 
+static void complete_2_before_its_footer_is_read(fixture *f)
+{
+    before(f, "read", "", 2, complete_2); /* header, footer */
+}
+
+TRAP(trap_05_completed_between_size_and_footer)
+{
+    FIXTURE;
+
+    before(f, "open", "chunk-000002.000000", 1, complete_2_before_its_footer_is_read);
+    good(f); /* looked at again */
+    assert_int_equal(how_of(&f->first, "db/chunk-000002.000000"), CF_ENTRY_WHOLE);
+    assert_non_null(strstr(f->said, "the log is looked at again"));
+    (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 2, .ongoing = true});
+    before(f, "stat", "proposal.chk", 1, complete_2_before_its_footer_is_read);
+    good(f); /* when its turn has come */
+    assert_int_equal(how_of(&f->first, "db/chunk-000002.000000"), CF_ENTRY_WHOLE);
+    assert_int_equal(nb_find(&f->first, "db/chunk-000002.000000")->line.size_bytes, 4096);
+}
+
 TRAP(trap_06_ongoing_chunk_has_no_certificate)
 {
     FIXTURE;
@@ -900,6 +920,7 @@ int main(void)
         T(trap_03_same_name_new_bytes),
         T(trap_04_same_id_other_content),
         T(trap_05_completed_and_shrunk_meanwhile),
+        T(trap_05_completed_between_size_and_footer),
         T(trap_06_ongoing_chunk_has_no_certificate),
         T(trap_07_read_only_bit_says_nothing),
         T(trap_08_merged_chunks),

@@ -202,8 +202,11 @@ static cf_err header_read(cf_source *s, int fd, const char *path, uint64_t size_
         return cf_kdb_refuse(s, e, "'%s' has %llu bytes, a chunk has at least %llu", path,
                              (unsigned long long)size_bytes, (unsigned long long)least);
     CF_TRY(cf_kdb_io_read(&s->io, fd, path, header, CF_KDB_CHUNK_HEADER_LEN, 0, e));
-    CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, CF_KDB_CHUNK_FOOTER_LEN,
-                          size_bytes - CF_KDB_CHUNK_FOOTER_LEN, e));
+    const cf_err read = cf_kdb_io_read(&s->io, fd, path, footer, CF_KDB_CHUNK_FOOTER_LEN,
+                                       size_bytes - CF_KDB_CHUNK_FOOTER_LEN, e);
+    if (read == CF_ERR_SOURCE)
+        s->again = true; /* the ongoing chunk shrinks when it is completed: just now, perhaps */
+    CF_TRY(read);
     if (cf_kdb_chunk_header_parse(cf_slice_of(header, CF_KDB_CHUNK_HEADER_LEN), ret_h, &why) !=
         CF_OK)
         return cf_kdb_refuse(s, e, "'%s' is no chunk: %s", path, why.message);

@@ -134,8 +134,19 @@ static cf_err row_settle(cf_source *s, cf_kdb_row *row, int fd, const char *path
     if (size_bytes < sizeof(header) + sizeof(footer))
         return CF_OK;
     CF_TRY(cf_kdb_io_read(&s->io, fd, path, header, sizeof(header), 0, e));
-    CF_TRY(
-        cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer), size_bytes - sizeof(footer), e));
+    if (cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer), size_bytes - sizeof(footer), e) !=
+        CF_OK) {
+        cf_stat st = {0};
+
+        /* It shrinks once, when it is completed: between the stat and the read. */
+        CF_TRY(cf_kdb_io_stat_fd(&s->io, fd, path, &st, e));
+        CF_ENSURE(st.size_bytes >= sizeof(header) + sizeof(footer) && st.size_bytes < size_bytes, e,
+                  CF_ERR_SOURCE, "'%s' was cut to %llu bytes while it was read\nHINT: run again",
+                  path, (unsigned long long)st.size_bytes);
+        size_bytes = st.size_bytes;
+        CF_TRY(cf_kdb_io_read(&s->io, fd, path, footer, sizeof(footer), size_bytes - sizeof(footer),
+                              e));
+    }
     CF_TRY(
         cf_kdb_io_fail(cf_kdb_chunk_header_parse(cf_slice_of(header, sizeof(header)), &h, e), e));
     CF_TRY(cf_kdb_chunk_footer_parse(cf_slice_of(footer, sizeof(footer)), &f, e));
