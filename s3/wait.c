@@ -10,8 +10,8 @@ struct timespec s3_wait_slice(void)
 {
     struct timespec until;
 
-    (void)clock_gettime(CLOCK_REALTIME,
-                        &until); /* banned: the system's clock is what conditions wait by */
+    /* The system's clock is what conditions wait by. */
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* banned: not the world's */
     until.tv_nsec += (long)WAIT_SLICE_MS * NS_PER_MS;
     until.tv_sec += until.tv_nsec / NS_PER_S;
     until.tv_nsec %= NS_PER_S;

@@ -238,7 +238,7 @@ static cf_err store_list(cf_store *store, const char *prefix, const char *after,
     CF_TRY(join(s, prefix, &full_prefix, e));
     CF_TRY(join(s, after == NULL ? "" : after, &full_after, e));
     const s3_list_opts opts = {
-        .prefix = full_prefix.text[0] == '\0' ? NULL : full_prefix.text,
+        .prefix = s->prefix_len + strlen(prefix) == 0 ? NULL : full_prefix.text,
         .start_after = l.after.len == 0 ? NULL : full_after.text,
         .delimiter = delimiter,
     };
