@@ -54,8 +54,8 @@ class Words(pieces.Small):
         for words, message in ((["--jobs", "0"], "'--jobs 0' is outside 1 to 64"), (["--jobs", "65"], "'--jobs 65' is outside 1 to 64"),
                                (["--jobs", "two"], "'--jobs two' is no number"), (["--jobs", ""], "is no number"),
                                (["--jobs", "-1"], "is no number"), (["--memory", "1MiB"], "--memory"), (["--memory", "0"], "--memory"),
-                               (["--memory", "63MiB"], "--memory"), (["--memory", "lots"], "is no size"), (["--level", "20"], "outside 1 to 19"),
-                               (["--level", "0"], "outside 1 to 19"), (["--mode", "quick"], "is neither 'differential' nor 'full'"),
+                               (["--memory", "63MiB"], "--memory"), (["--memory", "lots"], "is no size"), (["--level", "20"], "outside 1 to 9"),
+                               (["--level", "0"], "outside 1 to 9"), (["--mode", "quick"], "is neither 'differential' nor 'full'"),
                                (["--source", "running"], "is neither 'live' nor 'stopped'"), (["--profile", "oracle"], "'oracle' is not known"),
                                (["--max-truncation", "x"], "is no size")):
             self.refused(2, message, *backup, *words)
@@ -98,9 +98,11 @@ class Words(pieces.Small):
         repo = self.repository_copy()
         (self.dir / "empty").mkdir()
         (self.dir / "file").write_text("x")
-        for db, message in ((self.dir / "empty", "it has no 'writer.chk'"), (self.dir / "missing", "cannot be opened"), (self.dir / "file", "cannot be opened")):
-            self.refused(3, message, "backup", "--repo", repo.url, "--node", "kdb-1", "--db", db, hint="--db names the folder")
-            self.refused(3, message, "inspect", "--db", db, hint="--db names the folder")
+        names = "--db names the folder"
+        for db, message, hint in ((self.dir / "empty", "it has no 'writer.chk'", names), (self.dir / "missing", "does not exist", names),
+                                  (self.dir / "file", "open the data directory", None)):
+            self.refused(3, message, "backup", "--repo", repo.url, "--node", "kdb-1", "--db", db, hint=hint)
+            self.refused(3, message, "inspect", "--db", db, hint=hint)
         self.refused(3, "does not exist", "backup", "--repo", repo.url, "--node", "kdb-1", "--db", self.node_copy(), "--index", self.dir / "none")
         self.assertEqual(len(repo.roots()), 1)
 
