@@ -3,9 +3,11 @@
  * Download pipeline, inside. One monitor, one kind of thread.
  *
  *   caller --files--> list; each worker takes the next task of the oldest file that has one:
- *       a run    adjacent frames of one pack, one ranged GET, decoded as it comes, written where it
- * belongs verify   when all runs of a file are written (or there were none): read back, compare,
- * sync caller <--done files, any order
+ *       a run    adjacent frames of one pack, one ranged GET, decoded as it comes, written
+ *                where it belongs
+ *       verify   when all runs of a file are written (or there were none): read back, compare,
+ *                sync
+ *   caller <--done files, any order
  *
  * Nothing waits for another worker, so nothing can hang: a task once taken needs only the store and
  * the filesystem. Memory: a worker has a zstd context with a window of CF_WINDOW_LOG_USUAL, which

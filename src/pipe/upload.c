@@ -7,6 +7,7 @@
 
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
+#include "s3/base/cond.h"
 
 enum { LEVEL_DEFAULT = 3, ON_WAIT_MS = 1000 };
 
@@ -35,19 +36,10 @@ static cf_err opts_check(const cf_upload_opts *const o, cf_error *const e)
 
 static cf_err monitor_init(cf_upload *const u, cf_error *const e)
 {
-    pthread_condattr_t attr;
-    bool bad = false;
-
     CF_ENSURE(pthread_mutex_init(&u->lock, NULL) == 0, e, CF_ERR_NO_MEMORY, "make a lock");
     u->has_lock = true;
-    CF_ENSURE(pthread_condattr_init(&attr) == 0, e, CF_ERR_NO_MEMORY, "make a condition");
-    CF_CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-    while (u->conds_total < CF_STAGE_TOTAL && !bad) {
-        bad = pthread_cond_init(&u->wake[u->conds_total], &attr) != 0;
-        u->conds_total += !bad;
-    }
-    CF_CHECK(pthread_condattr_destroy(&attr) == 0);
-    CF_ENSURE(!bad, e, CF_ERR_NO_MEMORY, "make a condition");
+    for (; u->conds_total < CF_STAGE_TOTAL; u->conds_total++)
+        CF_ENSURE(cf_cond_init(&u->wake[u->conds_total]), e, CF_ERR_NO_MEMORY, "make a condition");
     return CF_OK;
 }
 

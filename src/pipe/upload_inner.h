@@ -4,8 +4,7 @@
  * pieces; each stage is a file.
  *
  *   caller --files--> reader --pieces--> hash --> workers --> packer --blocks of packs--> lanes
- *     ^                 |  takes a free block                   |  gives back blocks        | gives
- * back blocks
+ *     ^                 |  takes a free block                   |  gives back blocks        |
  *     +---- results (in order of files), packs (in order) ------+---------------------------+
  *
  * A piece is at most CF_FRAME_BYTES of a file, or an item without bytes. Reader, hash and packer

@@ -2,10 +2,8 @@
  *
  * The monitor: who waits, who is woken, and how the first error ends it all.
  */
-#include <errno.h>
-#include <time.h>
-
 #include "pipe/upload_inner.h"
+#include "s3/base/cond.h"
 
 void cf_upload_lock(cf_upload *const u)
 {
@@ -24,18 +22,7 @@ void cf_upload_wait(cf_upload *const u, const cf_stage stage)
 
 bool cf_upload_wait_ms(cf_upload *const u, const cf_stage stage, const uint64_t ms)
 {
-    struct timespec until = {0};
-
-    CF_CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    until.tv_sec += (time_t)(ms / 1000);
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    const int bad = pthread_cond_timedwait(&u->wake[stage], &u->lock, &until);
-    CF_CHECK(bad == 0 || bad == ETIMEDOUT);
-    return bad == 0;
+    return cf_cond_wait_ms(&u->wake[stage], &u->lock, ms);
 }
 
 void cf_upload_wake(cf_upload *const u, const cf_stage stage)

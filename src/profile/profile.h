@@ -4,9 +4,10 @@
  * into an ordered plan and a manifest back into a directory that starts. It never talks to a store:
  * the parent comes as a cursor.
  *
- * Backup:  open -> plan -> (next -> [the pipeline reads] -> read_done)* -> last_look -> facts ->
- * close Inspect: open -> plan (prior NULL, dry) -> facts Restore: target_check -> for each line:
- * placement, check -> extra files -> closing words
+ * Backup:  open -> plan -> (next -> [the pipeline reads] -> read_done)* -> last_look -> facts
+ *          -> close
+ * Inspect: open -> plan (prior NULL, dry) -> facts
+ * Restore: target_in_use -> for each line: placement, check -> extra files -> closing words
  */
 #ifndef SRC_PROFILE_PROFILE_H
 #define SRC_PROFILE_PROFILE_H

@@ -10,14 +10,19 @@
  *   transforms              array: 0 none, 1 AES-GCM
  *   checkpoints             {chaser, epoch, writer, proposal, truncate}; absent ones are missing
  *   chunks                  {first, last, files, completed, ongoing, scavenged, merged, excess};
- * last: the writer's index                   null, or {tables, prepare, commit, by_level:
- * {"<level>": tables}} epoch                   null, or {id, position, number, last_id}; id names
- * the cluster and is missing when unreadable existence_filter        "absent" | "stored"
- * secondary_indexes       "absent" | "left-out" | "stored" scavenge_db             "absent" |
- * "left-out" | "stored" source                  "live" | "stopped" hazards                 array of
- * ids: encrypted, archiving, scavenge-running, secondary-indexes, unknown-checkpoint,
- * existence-filter-damaged, no-index warnings                array of texts refusals array of
- * texts; empty but for inspect
+ *                           last: the writer's
+ *   index                   null, or {tables, prepare, commit, by_level: {"<level>": tables}}
+ *   epoch                   null, or {id, position, number, last_id}; id names the cluster and is
+ *                           missing when unreadable
+ *   existence_filter        "absent" | "stored"
+ *   secondary_indexes       "absent" | "left-out" | "stored"
+ *   scavenge_db             "absent" | "left-out" | "stored"
+ *   source                  "live" | "stopped"
+ *   hazards                 array of ids: encrypted, archiving, scavenge-running,
+ *                           secondary-indexes, unknown-checkpoint, existence-filter-damaged,
+ *                           no-index
+ *   warnings                array of texts
+ *   refusals                array of texts; empty but for inspect
  */
 #include "profile/kurrentdb/source.h"
 
