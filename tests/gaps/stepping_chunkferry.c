@@ -4,10 +4,11 @@
  * between any two of them. The same program: only the filesystem seam is decorated.
  *
  *   CF_STEP_AT=N         before the Nth call (1..) ...
- *   CF_STEP_SOCKET=PATH  ... each line of CF_STEP_COMMANDS is sent there, and its answer is awaited
- * ("ok ..." or "err ...") CF_STEP_COMMANDS     lines, parted by ';' CF_STEP_TRACE=FILE   one line a
- * call: number, operation, name; and what was answered to commands CF_STEP_ERRNO=N      the Nth
- * call fails with this cf_err number instead (CF_STEP_SOCKET is not needed then)
+ *   CF_STEP_SOCKET=PATH  ... each line of CF_STEP_COMMANDS is sent there, and its answer is
+ *                        awaited ("ok ..." or "err ...")
+ *   CF_STEP_COMMANDS     lines, parted by ';'
+ *   CF_STEP_TRACE=FILE   one line a call: number, operation, name; and what was answered
+ *   CF_STEP_ERRNO=N      the Nth call fails with this cf_err number instead (no socket needed)
  */
 #include <pthread.h>
 #include <stdatomic.h>
