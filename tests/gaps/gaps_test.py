@@ -2,12 +2,16 @@
 """200 backups of a node that changes between two looks: each is refused, or its copy starts and holds every acknowledged event.
 
 stepping_chunkferry is the program with a numbered filesystem seam. First one run counts the steps of the reading order; then for
-each kind of event and for steps spread over all of them, the event happens just before that step, while the node is written to.
+each kind of event and for steps spread over all of them, the event happens just before that step; every other node is written to all
+the while. GAPS_TOTAL backups (240), GAPS_JOBS at once (2).
 """
+import collections
 import os
 import random
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, "tests/cli")
@@ -23,24 +27,35 @@ EVENTS = {  # what happens in the gap; each line goes to the node
     "merge": "append 2000;flush-index;append 2000;flush-index;merge",
     "half-written table": "half-table",
     "scavenge": "scavenge 0 2",
+    "scavenge and merge behind it": "append-until-rollover;scavenge 3 4",
     "scavenge the chaser's chunk": "hold-chaser on;append-until-rollover;scavenge-chaser",
+    "scavenge it, and it moves on": "hold-chaser on;append-until-rollover;scavenge-chaser;hold-chaser off;append 500",
     "truncation by an election": "truncate back 30000",
+    "truncation, and more written than before": "truncate back 30000;append 50000;flush-index",
+    "truncation into older chunks": "truncate back 150000",
+    "election": "elect",
     "existence filter": "append 2000;filter-touch",
+    "scavenge begins": "scavenging-db on",
+    "scavenge ends": "scavenging-db on;scavenging-db off",
 }
-TOTAL = int(os.environ.get("GAPS_TOTAL", "200"))
+TRUNCATES = {name for name, commands in EVENTS.items() if "truncate" in commands}
+TOTAL = int(os.environ.get("GAPS_TOTAL", "240"))
+JOBS = int(os.environ.get("GAPS_JOBS", "2"))
+LOAD_BYTES = 400_000    # a second: some roll-overs in a run
 
 
 class Gaps(ferry.Case):
-    def one(self, number, event, step, keep):
+    def one(self, number, event, step):
         """One node, one first backup, the event at that step of the second; returns what came of it."""
         home = self.dir / f"{number}"
         home.mkdir()
         db = home / "node"
-        shutil.copytree(keep, db, copy_function=shutil.copy2)
+        shutil.copytree(self.keep, db, copy_function=shutil.copy2)
         url = f"file://{home}/repository"
         shutil.copytree(self.base_repository, home / "repository")
         trace = home / "trace"
-        with ferry.LiveNode(db, home, "--rate-bytes", 0) as node:
+        with ferry.LiveNode(db, home, "--rate-bytes", LOAD_BYTES * (number % 2)) as node:
+            acknowledged = node.status()["checkpoints"]["chaser"]
             env = ferry.environment(CF_STEP_AT=step, CF_STEP_SOCKET=node.socket, CF_STEP_COMMANDS=EVENTS[event], CF_STEP_TRACE=trace)
             done = ferry.run("backup", "--repo", url, "--node", "kdb-1", "--db", db, "--json", env=env, binary=ferry.STEPPING)
         where = f"{event} before step {step}: {self.step_name(trace, step)}\n{done}"
@@ -52,14 +67,26 @@ class Gaps(ferry.Case):
             shutil.rmtree(home)
             return "refused"
         target = home / "restored"
+        self.answered_well(trace, event)
         restored = ferry.run("restore", "--repo", url, "--node", "kdb-1", "latest", "--target", target)
         self.assertEqual(restored.code, 0, where + repr(restored))
         check = ferry.subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", str(SEED)], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, where + check.stdout + trace.read_text()[-6000:])
+        chaser = int.from_bytes((target / "chaser.chk").read_bytes(), "little")
+        if event not in TRUNCATES:      # what was acknowledged before the run is in it
+            self.assertGreaterEqual(chaser, acknowledged, where)
         for folder, _, _ in os.walk(home):
             os.chmod(folder, 0o755)
         shutil.rmtree(home)
         return "good"
+
+    def answered_well(self, trace, event):
+        """The event did happen: a step that is never reached, or a command that the node refuses, tests nothing."""
+        answers = [line for line in trace.read_text().splitlines() if line.startswith("  > ")]
+        bad = [line for line in answers if " -> ok" not in line]
+        with self.lock:
+            self.happened[event, "no" if bad or not answers else "yes"] += 1
+            self.bad.update(bad)
 
     @staticmethod
     def step_name(trace, step):
@@ -67,7 +94,8 @@ class Gaps(ferry.Case):
         return lines[0] if lines else "never reached"
 
     def test_every_gap_of_the_reading_order(self):
-        keep = self.make_node("--chunk-size", CHUNK, "--chunks", 8, "--seed", SEED, "--tables", 3, name="keep")
+        self.lock, self.happened, self.bad = threading.Lock(), collections.Counter(), collections.Counter()
+        self.keep = keep = self.make_node("--chunk-size", CHUNK, "--chunks", 8, "--seed", SEED, "--tables", 3, "--scavenging-db", "stopped", name="keep")
         # A first snapshot with less in it, so that the second one sends chunks and reuses others.
         self.base_repository = self.dir / "base"
         url = f"file://{self.base_repository}"
@@ -86,19 +114,23 @@ class Gaps(ferry.Case):
         steps = sum(1 for line in count.read_text().splitlines() if line[0].isdigit())
         print(f"{steps} steps in a backup, {len(EVENTS)} kinds of event, {TOTAL} backups")
         each = (TOTAL + len(EVENTS) - 1) // len(EVENTS)
-        outcomes, number = {}, 0
         dice = random.Random(1)
+        # Spread over all steps, with a random offset inside each stretch: other gaps for other events.
+        plan = [(event, dice.randrange(1 + i * steps // each, max(1 + (i + 1) * steps // each, 2 + i * steps // each)))
+                for event in EVENTS for i in range(each)]
+        outcomes = collections.Counter()
+        with ThreadPoolExecutor(JOBS) as pool:
+            for (event, _), outcome in zip(plan, pool.map(lambda row: self.one(row[0], *row[1]), enumerate(plan))):
+                outcomes[event, outcome] += 1
         for event in EVENTS:
-            # Spread over all steps, with a random offset inside each stretch: other gaps for other events.
-            for i in range(each):
-                low, high = 1 + i * steps // each, 1 + (i + 1) * steps // each
-                outcome = self.one(number, event, dice.randrange(low, max(high, low + 1)), keep)
-                outcomes[event, outcome] = outcomes.get((event, outcome), 0) + 1
-                number += 1
-        for (event, outcome), times in sorted(outcomes.items()):
-            print(f"{times:4d} {outcome:8s} {event}")
-        self.assertGreaterEqual(number, TOTAL)
+            print(f"{outcomes[event, 'good']:4d} good {outcomes[event, 'refused']:4d} refused  {event}; "
+                  f"of the good ones it happened in {self.happened[event, 'yes']}")
+        for line, times in sorted(self.bad.items()):
+            print(f"{times:4d} {line}")
+        self.assertGreaterEqual(sum(outcomes.values()), TOTAL)
         self.assertGreater(sum(n for (_, o), n in outcomes.items() if o == "good"), TOTAL // 3, outcomes)
+        for event in EVENTS:    # each kind is met, and lived through or refused
+            self.assertGreater(self.happened[event, "yes"] + outcomes[event, "refused"], each // 3, event)
 
 
 ferry.main(__name__)

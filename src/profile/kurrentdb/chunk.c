@@ -88,6 +88,7 @@ cf_err cf_kdb_chunk_footer_parse(cf_slice bytes, cf_kdb_chunk_footer *ret, cf_er
     f.physical_bytes = cf_le32(p + 1);
     /* Maps of 12 bytes an entry came with a logical size of 8 bytes; before, it had 4. */
     f.logical_bytes = (p[0] & FLAG_MAP_12) != 0 ? cf_le64(p + 5) : cf_le32(p + 5);
+    f.map_12 = (p[0] & FLAG_MAP_12) != 0;
     f.map_bytes = (p[0] & FLAG_MAP_12) != 0 ? cf_le32(p + 13) : cf_le32(p + 9);
     memcpy(f.md5, p + CF_KDB_CHUNK_FOOTER_LEN - sizeof(f.md5), sizeof(f.md5));
     *ret = f;

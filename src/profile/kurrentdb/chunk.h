@@ -36,11 +36,13 @@ typedef struct cf_kdb_chunk_header {
     uint8_t id[16];
 } cf_kdb_chunk_header;
 
+enum { CF_KDB_MAP_ENTRY_LEN = 12 };
 typedef struct cf_kdb_chunk_footer {
     bool completed;
     uint32_t physical_bytes; /* of data */
     uint64_t logical_bytes;
     uint32_t map_bytes;
+    bool map_12; /* entries of CF_KDB_MAP_ENTRY_LEN bytes: int32 place, int64 position */
     uint8_t md5[16];
 } cf_kdb_chunk_footer;
 

@@ -9,6 +9,7 @@
 #include "profile/kurrentdb/source.h"
 
 #include "s3/base/cleanup.h"
+#include "s3/base/num.h"
 
 enum { WINDOW_BYTES = 16 * 1024 };
 
@@ -152,6 +153,43 @@ cf_err cf_kdb_log_check(cf_source *s, cf_error *e)
     return CF_OK;
 }
 
+/* Where a scavenged chunk keeps the record of a position (in the chunk), by its map, which is
+ * sorted. *ret_known false: there is no map that can be read. */
+static cf_err map_find(cf_source *s, const cf_kdb_row *row, int fd, uint64_t position,
+                       uint64_t *ret_place, bool *ret_known, cf_error *ret_why, cf_error *e)
+{
+    uint8_t bytes[CF_KDB_CHUNK_FOOTER_LEN];
+    cf_kdb_chunk_footer f = {0};
+
+    CF_TRY(cf_kdb_io_read(&s->io, fd, "a scavenged chunk", bytes, sizeof(bytes),
+                          row->size_bytes - sizeof(bytes), e));
+    CF_TRY(cf_kdb_chunk_footer_parse(cf_slice_of(bytes, sizeof(bytes)), &f, e));
+    *ret_known = f.completed && f.map_12 && f.map_bytes > 0;
+    if (!*ret_known)
+        return CF_OK;
+    for (uint64_t low = 0, high = f.map_bytes / CF_KDB_MAP_ENTRY_LEN; low < high;) {
+        const uint64_t middle = low + (high - low) / 2;
+
+        CF_TRY(cf_kdb_io_read(
+            &s->io, fd, "a scavenged chunk", bytes, CF_KDB_MAP_ENTRY_LEN,
+            CF_KDB_CHUNK_HEADER_LEN + f.physical_bytes + middle * CF_KDB_MAP_ENTRY_LEN, e));
+        const uint64_t found = cf_le64(bytes + 4);
+
+        if (found == position) {
+            *ret_place = cf_le32(bytes);
+            return CF_OK;
+        }
+        if (found < position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *ret_known = false;
+    (void)cf_error_set(ret_why, CF_ERR_PARSE, __FILE__, __LINE__,
+                       "the scavenged chunk there has no record of that position");
+    return CF_OK;
+}
+
 /* The epoch record at a log position. *ret_found false: the chunk cannot be read that way. */
 static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, cf_kdb_epoch *ret,
                          bool *ret_found, cf_error *ret_why, cf_error *e)
@@ -163,19 +201,27 @@ static cf_err epoch_read(cf_source *s, uint64_t position, bool first_of_chunk, c
     int fd = -1;
 
     *ret_found = false;
-    if (row == NULL || (row->flags & CF_KDB_ROW_TRANSFORMED) != 0 ||
-        ((row->flags & CF_KDB_ROW_SCAVENGED) != 0 && !first_of_chunk))
+    if (row == NULL || (row->flags & CF_KDB_ROW_TRANSFORMED) != 0)
         return CF_OK;
+    const bool mapped = (row->flags & CF_KDB_ROW_SCAVENGED) != 0 && !first_of_chunk;
+    uint64_t place = position - (uint64_t)row->start * s->chunks.chunk_size;
+    bool known = true;
+    cf_err err = CF_OK;
+
     own = row->fd < 0;
     CF_TRY(cf_kdb_pin_row(s, row, &fd, e));
-    const uint64_t offset = CF_KDB_CHUNK_HEADER_LEN + position % s->chunks.chunk_size;
-    const cf_err err =
-        cf_kdb_io_fail(s->io.fs->ops->pread(s->io.fs, fd, bytes, 512, offset, &got, e), e);
-
+    if (mapped)
+        err = map_find(s, row, fd, place, &place, &known, ret_why, e);
+    if (err == CF_OK && known)
+        err = cf_kdb_io_fail(s->io.fs->ops->pread(s->io.fs, fd, bytes, 512,
+                                                  CF_KDB_CHUNK_HEADER_LEN + place, &got, e),
+                             e);
     s->io.bytes_read += got;
     if (own)
         cf_kdb_pin_release(s, row);
     CF_TRY(err);
+    if (!known)
+        return CF_OK;
     *ret_found = cf_kdb_epoch_parse(cf_slice_of(bytes, got), ret, ret_why) == CF_OK;
     return CF_OK;
 }
