@@ -65,6 +65,18 @@ void cf_backup_deinit(cf_backup *b); /* releases the lease too when it is still 
 void cf_backup_log(const cf_backup *b, cf_log_level level, const char *fmt, ...) CF_PRINTF(3, 4);
 void cf_backup_progress(const cf_backup *b, const char *phase);
 
+/* How the pipeline takes an entry. A file with more parts than a line should name is sent whole,
+ * each time: such a manifest line would not fit --memory when it is read. */
+static inline cf_upload_how cf_backup_how(const cf_entry *entry)
+{
+    const uint64_t parts_max = (uint64_t)CF_PARTS_TOTAL_MAX * CF_FRAME_BYTES;
+
+    if (entry->how == CF_ENTRY_REUSE || entry->how == CF_ENTRY_INLINE)
+        return CF_UPLOAD_READY;
+    return entry->how == CF_ENTRY_WHOLE || entry->read_bytes > parts_max ? CF_UPLOAD_WHOLE
+                                                                         : CF_UPLOAD_PARTS;
+}
+
 /* One file under way: the profile's entry and a copy of the parent's line. */
 typedef struct cf_pending {
     struct cf_pending *next;

@@ -201,22 +201,21 @@ static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_er
 
 static cf_upload_item item_of(const cf_pending *const p)
 {
-    static const cf_upload_how how[] = {[CF_ENTRY_REUSE] = CF_UPLOAD_READY,
-                                        [CF_ENTRY_INLINE] = CF_UPLOAD_READY,
-                                        [CF_ENTRY_WHOLE] = CF_UPLOAD_WHOLE,
-                                        [CF_ENTRY_PARTS] = CF_UPLOAD_PARTS};
     const cf_entry *const entry = p->entry;
+    const cf_upload_how how = cf_backup_how(entry);
+    const bool own_pack =
+        entry->own_pack || (how == CF_UPLOAD_WHOLE && entry->how == CF_ENTRY_PARTS);
     const char *const slash = strrchr(entry->path, '/');
 
     return (cf_upload_item){
         .token = (void *)(uintptr_t)p,
         .name = entry->path,
-        .how = how[entry->how],
+        .how = how,
         .fd = entry->fd,
         .read_bytes = entry->read_bytes,
         .size_bytes = entry->size_bytes,
-        .own_pack = entry->own_pack,
-        .pack_hint = entry->own_pack ? (slash != NULL ? slash + 1 : entry->path) : NULL,
+        .own_pack = own_pack,
+        .pack_hint = own_pack ? (slash != NULL ? slash + 1 : entry->path) : NULL,
         .ends_with_md5 = entry->ends_with_md5,
         .prior = p->prior != NULL ? p->prior->extents : NULL,
         .prior_total = p->prior != NULL ? p->prior->extent_total : 0,
@@ -236,7 +235,7 @@ static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *con
             cf_sparse_spend(b, entry->read_bytes);
     }
     CF_TRY(cf_pending_new(entry, prior, &p, e));
-    if (entry->how == CF_ENTRY_PARTS && p->prior != NULL)
+    if (cf_backup_how(entry) == CF_UPLOAD_PARTS && p->prior != NULL)
         cf_sparse_strip(b, (cf_extent *)(uintptr_t)p->prior->extents, &p->prior->extent_total);
     const cf_upload_item item = item_of(p);
     pending_put(b, CF_STEAL(p));

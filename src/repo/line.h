@@ -24,9 +24,12 @@ enum {
     CF_NAME_LEN_MAX = 255, /* NAME_MAX: one component of a path */
     CF_CLASS_LEN_MAX = 32,
     CF_FRAMES_MAX = CF_PACK_SOURCE_MAX / CF_FRAME_BYTES, /* of one extent */
-    CF_LINE_LEN_MAX =
-        16 * 1024 * 1024,  /* ours: a 300 GiB file in parts has 77,000 extents of 200 bytes */
-    CF_CERT_LEN_MAX = 128, /* each of header and footer */
+    /* ours: a line is parsed whole, and a part costs a KiB while it is. 8,192 parts of 240 bytes
+     * are half of it; a longer file is sent whole, which names few extents: see CF_PARTS_TOTAL_MAX.
+     */
+    CF_LINE_LEN_MAX = 4 * 1024 * 1024,
+    CF_PARTS_TOTAL_MAX = 8192, /* of a file that is cut in parts: 32 GiB */
+    CF_CERT_LEN_MAX = 128,     /* each of header and footer */
 };
 
 /* A byte range of a file, and where its frames are. */

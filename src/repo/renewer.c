@@ -6,10 +6,10 @@
 #include "repo/renewer.h"
 
 #include <pthread.h>
-#include <time.h>
 
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
+#include "s3/base/cond.h"
 
 struct cf_renewer {
     pthread_mutex_t lock;
@@ -21,26 +21,13 @@ struct cf_renewer {
     bool stop;        /* under lock */
 };
 
-static void deadline_after(const uint64_t ms, struct timespec *const ret)
-{
-    CF_CHECK(clock_gettime(CLOCK_MONOTONIC, ret) == 0);
-    ret->tv_sec += (time_t)(ms / 1000);
-    ret->tv_nsec += (long)(ms % 1000) * 1000000;
-    if (ret->tv_nsec >= 1000000000) {
-        ret->tv_sec++;
-        ret->tv_nsec -= 1000000000;
-    }
-}
-
 /* true: asked to stop. */
 static bool wait_stop(cf_renewer *const r, const uint64_t ms)
 {
-    struct timespec until = {0};
-    int waited = 0;
-    deadline_after(ms, &until);
+    bool woken = true;
     CF_CHECK(pthread_mutex_lock(&r->lock) == 0);
-    while (!r->stop && waited == 0)
-        waited = pthread_cond_timedwait(&r->wake, &r->lock, &until);
+    while (!r->stop && woken)
+        woken = cf_cond_wait_ms(&r->wake, &r->lock, ms);
     const bool stop = r->stop;
     CF_CHECK(pthread_mutex_unlock(&r->lock) == 0);
     return stop;
@@ -58,16 +45,12 @@ cf_err cf_renewer_start(const uint64_t first_ms, const cf_renewer_fn fn, void *c
                         cf_renewer **const ret, cf_error *const e)
 {
     cf_renewer *r = NULL;
-    pthread_condattr_t attr;
     CF_NEW(r, e);
     r->fn = fn;
     r->impl = impl;
     r->wait_ms = first_ms;
     CF_CHECK(pthread_mutex_init(&r->lock, NULL) == 0);
-    CF_CHECK(pthread_condattr_init(&attr) == 0);
-    CF_CHECK(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-    CF_CHECK(pthread_cond_init(&r->wake, &attr) == 0);
-    CF_CHECK(pthread_condattr_destroy(&attr) == 0);
+    CF_CHECK(cf_cond_init(&r->wake));
     const int bad = pthread_create(&r->thread, NULL, renewer_run, r);
     if (bad != 0) {
         (void)pthread_cond_destroy(&r->wake);

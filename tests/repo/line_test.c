@@ -171,15 +171,15 @@ static const row file_rows[] = {
 static const row pack_rows[] = {
     {"a single put",
      "{" PACK ",\"size\":9,\"used\":9,\"digest\":{\"alg\":\"sha256\",\"value\":"
-              "\"3031323334353637383961626364656630313233343536373839616263646566\"}}",
+     "\"3031323334353637383961626364656630313233343536373839616263646566\"}}",
      NULL},
     {"parts",
      "{" PACK ",\"size\":9,\"used\":0,\"digest\":{\"alg\":\"sha256-parts\",\"part\":5,\"value\":"
-              "\"3031323334353637383961626364656630313233343536373839616263646566\"}}",
+     "\"3031323334353637383961626364656630313233343536373839616263646566\"}}",
      NULL},
     {"used above the size",
      "{" PACK ",\"size\":9,\"used\":10,\"digest\":{\"alg\":\"sha256\",\"value\":"
-              "\"3031323334353637383961626364656630313233343536373839616263646566\"}}",
+     "\"3031323334353637383961626364656630313233343536373839616263646566\"}}",
      "'used' is 10 of 9"},
     {"an empty pack", "{" PACK ",\"size\":0,\"used\":0,\"digest\":{}}", "'size' is 0"},
     {"no digest", "{" PACK ",\"size\":9,\"used\":0}", "'digest' is missing"},
@@ -367,10 +367,35 @@ static void test_round_trip(void **state)
     cf_line_store_free(s);
 }
 
+/* The longest line that our writer makes of parts is half of what a reader takes. */
+static void test_most_parts(void **state)
+{
+    (void)state;
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+    CF_CLEANUP(cf_freep) cf_extent *x = cf_alloc(CF_PARTS_TOTAL_MAX, sizeof(*x));
+    assert_non_null(x);
+    for (size_t i = 0; i < CF_PARTS_TOTAL_MAX; i++)
+        x[i] = (cf_extent){.pack = "20261121T143100Z-0123abcd/2000000000-pack-small.zst",
+                           .pack_offset = CF_PACK_SOURCE_MAX,
+                           .stored_bytes = CF_FRAME_BYTES,
+                           .file_offset = i * CF_FRAME_BYTES,
+                           .file_bytes = CF_FRAME_BYTES,
+                           .has_sha256 = true};
+    const cf_file_line l = {.path = cf_slice_str("index/scavenging/scavenging.db"),
+                            .size_bytes = (uint64_t)CF_PARTS_TOTAL_MAX * CF_FRAME_BYTES,
+                            .klass = "scavenge-database",
+                            .has_sha256 = true,
+                            .extents = x,
+                            .extent_total = CF_PARTS_TOTAL_MAX};
+    cf_buf_init(&text, CF_LINE_LEN_MAX);
+    assert_ok(cf_file_line_render(&l, &text, &e));
+    assert_true(text.len < CF_LINE_LEN_MAX / 2);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_paths),
-                                       cmocka_unit_test(test_order),
-                                       cmocka_unit_test(test_round_trip)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows), cmocka_unit_test(test_paths), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_most_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -371,7 +371,7 @@ static void test_bombs(void **state)
     memset(text, ' ', size);
     put_segment(&f, root, "0000000001", cf_slice_of(text, size), 1);
     assert_true(root->segments[0].stored_bytes < 10000);
-    assert_refused(read_all(&f, root, &e), CF_ERR_DAMAGE, "line 1 has more than 16777216 bytes");
+    assert_refused(read_all(&f, root, &e), CF_ERR_DAMAGE, "line 1 has more than 4194304 bytes");
     cf_root_free(root);
     fixture_deinit(&f);
 }
