@@ -17,8 +17,8 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
         -Wformat-overflow=2)
     list(REMOVE_ITEM CF_WARNINGS -Wno-gnu-statement-expression)
     list(APPEND CF_WARNINGS -Wno-pedantic) # gcc -Wpedantic refuses __extension__-less cleanup macros in conditions
-    if(CMAKE_BUILD_TYPE STREQUAL "Release" OR CF_SANITIZE)
-        list(REMOVE_ITEM CF_WARNINGS -Wnull-dereference) # false positives after inlining under -O2 and sanitizers
+    if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+        list(REMOVE_ITEM CF_WARNINGS -Wnull-dereference) # false positives after inlining
     endif()
 else()
     list(APPEND CF_WARNINGS -Wmissing-variable-declarations) # no hidden globals
