@@ -705,6 +705,12 @@ TRAP(trap_26_encryption)
     good(f);
     assert_non_null(strstr(f->said, "encrypted at rest"));
     assert_int_equal(nb_find(&f->first, "db/chunk-000002.000000")->read_bytes, NB_FILE_SIZE);
+    /* Cut below the writer it can't be walked, but it is too short all the same. */
+    char path[600];
+
+    (void)snprintf(path, sizeof(path), "%s/chunk-000002.000000", f->node.db);
+    assert_int_equal(truncate(path, 512), 0);
+    refused(f, "'db/chunk-000002.000000' has 512 bytes, 'db/writer.chk' with 17184 needs 928");
 }
 
 TRAP(trap_27_index_elsewhere)
@@ -823,6 +829,12 @@ TRAP(writer_on_the_boundary)
     nb_checkpoint(f->node.db, "writer.chk", 2 * NB_CHUNK_SIZE);
     good(f);
     assert_int_equal(how_of(&f->first, "db/chunk-000001.000000"), CF_ENTRY_PARTS);
+    char path[600];
+
+    (void)snprintf(path, sizeof(path), "%s/chunk-000001.000000", f->node.db);
+    assert_int_equal(truncate(path, 4096), 0);
+    refused(f, "'db/chunk-000001.000000' has 4096 bytes, 'db/writer.chk' with 16384 needs 8320");
+    (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 1, .ongoing = true});
     (void)nb_chunk(f->node.db, (nb_chunk_opts){.start = 2, .ongoing = true});
     refused(f, "chunk 1 is not completed, but chunk 2 is there");
 }

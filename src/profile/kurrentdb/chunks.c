@@ -316,10 +316,14 @@ static cf_err row_check(cf_source *s, const cf_kdb_row *row, cf_error *e)
             "restored node would delete that chunk and all after it"
             "\nHINT: wait until the node has caught up and written on, then run again",
             name, row->start, row->end, (long long)s->values.chaser.value);
-    if (row->start == s->chunks.last) {
-        const uint64_t needed = CF_KDB_CHUNK_HEADER_LEN + writer % size;
+    const bool is_last = row->start == s->chunks.last;
 
-        if (row->size_bytes < needed && (row->flags & CF_KDB_ROW_TRANSFORMED) == 0)
+    if (is_last || (!completed && row->end + 1 == s->chunks.last && writer % size == 0)) {
+        /* A transform makes data longer, never shorter. One that waits for its completion has the
+         * size it was made with. */
+        const uint64_t needed = CF_KDB_CHUNK_HEADER_LEN + (is_last ? writer % size : size);
+
+        if (row->size_bytes < needed)
             return cf_kdb_refuse_for_now(
                 s, e,
                 "'db/%s' has %llu bytes, 'db/writer.chk' with %llu needs %llu of them"
@@ -328,9 +332,9 @@ static cf_err row_check(cf_source *s, const cf_kdb_row *row, cf_error *e)
                 (unsigned long long)needed);
         return CF_OK;
     }
-    /* Else it must be completed, but for the one before an absent last chunk, which a start
+    /* Else it must be completed; but for the one before an absent last chunk, which a start
      * completes on the spot. */
-    if (completed || (row->end + 1 == s->chunks.last && writer % size == 0))
+    if (completed)
         return CF_OK;
     return cf_kdb_refuse_for_now(
         s, e,
