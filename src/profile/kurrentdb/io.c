@@ -91,6 +91,18 @@ bool cf_kdb_io_is_file(cf_kdb_io *io, int dir_fd, const char *name, cf_stat *ret
            ret->type == CF_FILE_REGULAR;
 }
 
+cf_err cf_kdb_io_find_file(cf_kdb_io *io, int dir_fd, const char *name, bool *ret_found,
+                           cf_error *e)
+{
+    cf_stat st = {0};
+    const cf_err err = cf_kdb_io_stat_at(io, dir_fd, name, &st, e);
+
+    *ret_found = err == CF_OK && st.type == CF_FILE_REGULAR;
+    if (err != CF_ERR_NOT_FOUND)
+        CF_TRY_AS(err, e, "look for '%s'", name);
+    return CF_OK;
+}
+
 void cf_kdb_io_close(cf_kdb_io *io, int *fd)
 {
     if (*fd >= 0)

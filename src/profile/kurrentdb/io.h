@@ -38,6 +38,10 @@ CF_NODISCARD cf_err cf_kdb_io_read_some(cf_kdb_io *io, int fd, void *ret, size_t
 CF_NODISCARD cf_err cf_kdb_io_read_small(cf_kdb_io *io, int dir_fd, const char *name, cf_buf *ret,
                                          cf_error *e);
 /* true: a regular file of that name is there. Any failure is false. */
+/* *ret_found: there is a regular file of that name. CF_ERR_SOURCE when it cannot be known: what
+ * decides whether others are taken along must not be guessed. */
+CF_NODISCARD cf_err cf_kdb_io_find_file(cf_kdb_io *io, int dir_fd, const char *name,
+                                        bool *ret_found, cf_error *e);
 bool cf_kdb_io_is_file(cf_kdb_io *io, int dir_fd, const char *name, cf_stat *ret);
 /* Closes when >= 0; nothing was written, so a failure says nothing. */
 void cf_kdb_io_close(cf_kdb_io *io, int *fd);

@@ -135,13 +135,14 @@ cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
     cf_kdb_item *i = NULL;
-    cf_stat wal = {0};
     cf_stat st = {0};
+    bool has_wal = false;
 
     if (s->index_fd < 0)
         return CF_OK;
     CF_TRY(side_open(s, s->index_fd, scavenge_db, &f.fd, &st, e));
-    if (cf_kdb_io_is_file(&s->io, s->index_fd, scavenge_wal, &wal)) {
+    CF_TRY(cf_kdb_io_find_file(&s->io, s->index_fd, scavenge_wal, &has_wal, e));
+    if (has_wal) {
         cf_kdb_warn(s, "scavenge-running",
                     "'index/%s' is there: a scavenge runs, or was killed. The scavenge database is "
                     "left out; after a "
@@ -203,10 +204,10 @@ static cf_err secondary_item(cf_source *s, const char *name, bool *ret_found, cf
 
 cf_err cf_kdb_secondary_look(cf_source *s, cf_error *e)
 {
-    cf_stat st = {0};
     bool found = false;
 
-    if (!cf_kdb_io_is_file(&s->io, s->db_fd, "kurrent.ddb", &st))
+    CF_TRY(cf_kdb_io_find_file(&s->io, s->db_fd, "kurrent.ddb", &found, e));
+    if (!found)
         return CF_OK;
     s->secondary = "left-out";
     if (s->opts.without_secondary_indexes) {
