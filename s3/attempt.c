@@ -266,8 +266,7 @@ static cf_err enter(attempt *t, uint64_t *ret_epoch, cf_error *e)
 cf_err s3_attempt_run(s3_client *c, s3_call *call, const char *sha_hex, s3_reply *reply,
                       s3_verdict *ret, cf_error *e)
 {
-    CF_CLEANUP(attempt_deinit)
-    attempt t = {.c = c, .call = call, .reply = reply, .e = e};
+    CF_CLEANUP(attempt_deinit) attempt t = {.c = c, .call = call, .reply = reply, .e = e};
 
     uint64_t epoch = 0;
 

@@ -16,8 +16,7 @@ enum {
 
 cf_err s3_bucket_head(s3_client *c, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     s3_call call = {.operation = "HeadBucket", .method = "HEAD"};
 
     return s3_call_run(c, &call, &reply, e);
@@ -25,10 +24,8 @@ cf_err s3_bucket_head(s3_client *c, cf_error *e)
 
 cf_err s3_bucket_create(s3_client *c, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf body = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf body = {0};
     s3_endpoint endpoint;
     int64_t skew_ms = 0;
     cf_error failure = {0};
@@ -86,8 +83,7 @@ static cf_err uploads_check(void *impl, s3_call *call, s3_reply *reply, cf_error
 
 static cf_err uploads_page(s3_client *c, uploads_listing *l, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     const char *key = NULL;
     const char *upload_id = NULL;
     s3_call call = {.operation = "ListMultipartUploads",
@@ -113,8 +109,7 @@ static cf_err uploads_page(s3_client *c, uploads_listing *l, cf_error *e)
 
 cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void *impl, cf_error *e)
 {
-    CF_CLEANUP(uploads_listing_deinit)
-    uploads_listing l = {.prefix = prefix};
+    CF_CLEANUP(uploads_listing_deinit) uploads_listing l = {.prefix = prefix};
     uint32_t empty_total = 0;
 
     cf_buf_init(&l.key_marker, 2 * S3_KEY_LEN_MAX);

@@ -116,8 +116,7 @@ static cf_err client_open(s3_client *c, const s3_client_opts *o, cf_error *e)
 
 cf_err s3_client_new_over(const s3_client_opts *opts, s3_http *http, s3_client **ret, cf_error *e)
 {
-    CF_CLEANUP(s3_client_freep)
-    s3_client *c = NULL;
+    CF_CLEANUP(s3_client_freep) s3_client *c = NULL;
     s3_client_opts o = *opts;
 
     s3_xml_init();

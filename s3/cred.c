@@ -68,8 +68,7 @@ cf_err s3_credentials_fill(s3_credentials *ret, const char *where, const char *a
               "the secret access key of %s has a blank or a character that is not ASCII", where);
     CF_ENSURE(token == NULL || header_safe(token), e, CF_ERR_CREDENTIALS,
               "the session token of %s has a blank or a character that is not ASCII", where);
-    CF_CLEANUP(s3_credentials_deinit)
-    s3_credentials c = {0};
+    CF_CLEANUP(s3_credentials_deinit) s3_credentials c = {0};
     (void)snprintf(c.access_key, sizeof(c.access_key), "%s", access_key);
     (void)snprintf(c.source, sizeof(c.source), "%s", where);
     CF_TRY(cf_secret_set(&c.secret_key, cf_slice_str(secret_key), e));

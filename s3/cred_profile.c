@@ -98,8 +98,7 @@ static cf_err read_file(const cf_fs *fs, const char *path, s3_ini_form form, s3_
     char real[S3_PATH_SIZE];
     (void)snprintf(real, sizeof(real), "%s", path);
     cf_err err = follow_links(fs, real, e);
-    CF_CLEANUP(file_text_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(file_text_deinit) cf_buf text = {0};
     cf_buf_init(&text, S3_INI_TEXT_MAX);
     /* All at once: a buffer that grows leaves copies of its bytes behind. */
     if (err == CF_OK)
@@ -116,8 +115,7 @@ static cf_err read_file(const cf_fs *fs, const char *path, s3_ini_form form, s3_
 cf_err s3_profile_load(const s3_cred_env *env, s3_profile *ret, cf_error *e)
 {
     const cf_fs *const fs = env->fs != NULL ? env->fs : cf_fs_real();
-    CF_CLEANUP(s3_profile_deinit)
-    s3_profile p = {0};
+    CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
     CF_TRY(s3_profile_locate(env, &p, e));
     CF_TRY(read_file(fs, p.config_path, S3_INI_CONFIG, &p.config, e));
     CF_TRY(read_file(fs, p.credentials_path, S3_INI_CREDENTIALS, &p.credentials, e));
@@ -182,8 +180,7 @@ static cf_err check_unsupported(const s3_profile *p, bool has_keys, cf_error *e)
 cf_err s3_cred_profile_load(const s3_cred_env *env, s3_credentials *ret, bool *ret_found,
                             cf_error *e)
 {
-    CF_CLEANUP(s3_profile_deinit)
-    s3_profile p = {0};
+    CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
     CF_TRY(s3_profile_load(env, &p, e));
     CF_ENSURE(!p.chosen || s3_profile_exists(&p), e, CF_ERR_CREDENTIALS,
               "profile '%s' is neither in '%.800s' nor in '%.800s'", p.name, p.config_path,
@@ -235,8 +232,7 @@ static const char *first_of(const char *a, const char *b)
 
 cf_err s3_settings_load(const s3_cred_env *env, s3_settings *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_profile_deinit)
-    s3_profile p = {0};
+    CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
     CF_TRY(s3_profile_load(env, &p, e));
     const char *const region =
         first_of(s3_cred_env_get(env, "AWS_REGION"), s3_cred_env_get(env, "AWS_DEFAULT_REGION"));

@@ -24,8 +24,7 @@ typedef struct deletion {
 
 cf_err s3_delete(s3_client *c, const char *key, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     s3_call call = {.operation = "DeleteObject", .method = "DELETE", .key = key};
     cf_error failure = {0};
     const cf_err err = s3_call_run(c, &call, &reply, &failure);
@@ -50,8 +49,7 @@ static cf_err batch_check(void *impl, s3_call *call, s3_reply *reply, cf_error *
 
 static cf_err batch_send(s3_client *c, cf_slice body, s3_xml_deletions *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     uint8_t md5[CF_MD5_LEN];
     char md5_text[4 * ((CF_MD5_LEN + 2) / 3) + 1];
     s3_call call = {.operation = "DeleteObjects",
@@ -127,10 +125,8 @@ static const s3_xml_deletion *said_of(const s3_xml_deletions *d, const char *key
 
 static cf_err batch_delete(deletion *d, const char *const *keys, size_t total, cf_error *e)
 {
-    CF_CLEANUP(s3_xml_deletions_deinit)
-    s3_xml_deletions said = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf body = {0};
+    CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions said = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf body = {0};
 
     cf_buf_init(&body, DELETE_BODY_MAX);
     CF_TRY(s3_xml_render_delete(keys, total, &body, e));

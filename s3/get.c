@@ -152,8 +152,7 @@ static bool get_progressed(void *impl)
 cf_err s3_get(s3_client *c, const char *key, const s3_range *range, s3_sink sink, void *sink_impl,
               s3_object *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     transfer t = {.whole = range == NULL, .sink = sink, .sink_impl = sink_impl};
     s3_call call = {.operation = "GetObject",
                     .method = "GET",

@@ -249,10 +249,8 @@ static cf_err slist_add(struct curl_slist **list, const char *line, cf_error *e)
 static cf_err headers_render(const s3_http_request *rq, struct curl_slist **ret, cf_error *e)
 {
     static const char *const removed[] = {"Accept:", "Content-Type:", "Transfer-Encoding:"};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf line = {0};
-    CF_CLEANUP(slist_freep)
-    struct curl_slist *list = NULL;
+    CF_CLEANUP(cf_buf_deinit) cf_buf line = {0};
+    CF_CLEANUP(slist_freep) struct curl_slist *list = NULL;
     bool content_type = false;
 
     cf_buf_init(&line, S3_HTTP_HEAD_MAX);
@@ -352,8 +350,7 @@ static CURLcode setup_request(exchange *x, struct curl_slist *headers, char *det
 
 static cf_err exchange_run(exchange *x)
 {
-    CF_CLEANUP(slist_freep)
-    struct curl_slist *headers = NULL;
+    CF_CLEANUP(slist_freep) struct curl_slist *headers = NULL;
     char detail[CURL_ERROR_SIZE] = "";
     long status = 0;
 
@@ -423,8 +420,7 @@ cf_err s3_http_curl_new(const s3_http_curl_opts *opts, s3_http **ret, cf_error *
     p->base.ops = &curl_ops;
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->freed, NULL);
-    CF_CLEANUP(s3_http_freep)
-    s3_http *owned = &p->base;
+    CF_CLEANUP(s3_http_freep) s3_http *owned = &p->base;
     p->world = opts->world;
     p->connect_timeout_ms = opts->connect_timeout_ms;
     p->user_agent = cf_strdup(opts->user_agent);

@@ -238,8 +238,7 @@ cf_err s3_ini_parse(cf_slice text, s3_ini_form form, s3_ini *ret, cf_error *e)
               text.len, S3_INI_TEXT_MAX);
     CF_ENSURE(text.len == 0 || memchr(text.ptr, '\0', text.len) == NULL, e, CF_ERR_PARSE,
               "there is a NUL in the text");
-    CF_CLEANUP(parser_deinit)
-    parser p = {.form = form};
+    CF_CLEANUP(parser_deinit) parser p = {.form = form};
     cf_buf_init(&p.ini.text, text.len + 2);
     CF_TRY(cf_buf_reserve(&p.ini.text, text.len + 2, e));
     for (size_t i = 0; i < text.len;) {

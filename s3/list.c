@@ -100,8 +100,7 @@ static cf_err list_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e
 
 static cf_err page_get(s3_client *c, listing *l, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     const s3_list_opts *o = l->opts;
     const char *token = NULL;
     char max_keys[16];

@@ -25,8 +25,7 @@ static cf_err create_check(void *impl, s3_call *call, s3_reply *reply, cf_error 
 
 cf_err s3_multipart_create(s3_client *c, s3_multipart *m, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     s3_call call = {.operation = "CreateMultipartUpload",
                     .method = "POST",
                     .key = m->key,
@@ -64,8 +63,7 @@ static cf_err part_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e
 cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint32_t number, cf_slice body,
                          const uint8_t sha256[32], char ret_etag[S3_ETAG_LEN_MAX + 1], cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     char number_text[16];
     s3_call call = {.operation = "UploadPart",
                     .method = "PUT",
@@ -113,10 +111,8 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
                              size_t part_total, uint64_t size_bytes, s3_put_result *ret,
                              bool *ret_unknown, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf body = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf body = {0};
     cf_error failure = {0};
     s3_call call = {.operation = "CompleteMultipartUpload",
                     .method = "POST",
@@ -156,8 +152,7 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
 cf_err s3_multipart_abort(s3_client *c, const char *key, const char *upload_id, bool last_words,
                           bool *ret_gone, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     cf_error failure = {0};
     s3_call call = {.operation = "AbortMultipartUpload",
                     .method = "DELETE",

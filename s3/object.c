@@ -88,8 +88,7 @@ static cf_err head_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e
 
 cf_err s3_head(s3_client *c, const char *key, s3_object *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     s3_object o = {0};
     s3_call call = {
         .operation = "HeadObject", .method = "HEAD", .key = key, .check = head_check, .impl = &o};

@@ -32,8 +32,7 @@ CF_DEFINE_FREEP(s3_pool, s3_pool_free)
 cf_err s3_pool_new(s3_client *c, uint32_t buffer_total, size_t buffer_bytes, s3_pool **ret,
                    cf_error *e)
 {
-    CF_CLEANUP(s3_pool_freep)
-    s3_pool *p = NULL;
+    CF_CLEANUP(s3_pool_freep) s3_pool *p = NULL;
 
     CF_NEW(p, e);
     p->c = c;

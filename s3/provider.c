@@ -38,8 +38,7 @@ cf_err s3_provider_open(const s3_client_opts *opts, s3_provider **ret, s3_settin
 
     CF_NEW(made, e);
     (void)pthread_mutex_init(&made->lock, NULL);
-    CF_CLEANUP(s3_provider_freep)
-    s3_provider *p = made;
+    CF_CLEANUP(s3_provider_freep) s3_provider *p = made;
     p->can_look_again = opts->env == cf_env_get;
     if (opts->profile != NULL) {
         p->profile = cf_strdup(opts->profile);
@@ -113,8 +112,7 @@ static bool replace(s3_provider *p, uint64_t generation, s3_credentials *found)
 cf_err s3_provider_refresh(s3_provider *p, uint64_t generation, cf_error *e)
 {
     const s3_cred_env env = {.profile = p->profile};
-    CF_CLEANUP(s3_credentials_deinit)
-    s3_credentials found = {0};
+    CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
 
     if (replaced_since(p, generation))
         return CF_OK;

@@ -94,8 +94,7 @@ cf_err s3_put_settle(s3_client *c, const s3_settle *s, s3_put_result *result, cf
 cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *opts,
               s3_put_result *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_reply_deinit)
-    s3_reply reply = {0};
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
     char id[S3_ID_LEN + 1];
     cf_error failure = {0};
     s3_put_result result = {.size_bytes = body.len};

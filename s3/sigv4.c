@@ -120,8 +120,7 @@ static cf_err header_add(header_table *t, cf_slice name, cf_slice value, bool by
     CF_ENSURE(name.len > 0, e, CF_ERR_USAGE, "a header has no name");
     CF_ENSURE(header_bytes_valid(name), e, CF_ERR_USAGE,
               "a header's name has a line break or NUL in it");
-    CF_CLEANUP(cf_freep)
-    char *lower = cf_strndup((const char *)name.ptr, name.len);
+    CF_CLEANUP(cf_freep) char *lower = cf_strndup((const char *)name.ptr, name.len);
     CF_ENSURE(lower != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", name.len);
     for (char *p = lower; *p != '\0'; p++)
         if (*p >= 'A' && *p <= 'Z')
@@ -205,8 +204,7 @@ static cf_err canonical_path(const s3_sigv4_request *rq, cf_buf *ret, cf_error *
 static cf_err step_canonical_request(const s3_sigv4_request *rq, s3_sigv4 *s, cf_error *e)
 {
     cf_buf *const out = &s->canonical_request;
-    CF_CLEANUP(header_table_deinit)
-    header_table headers = {0};
+    CF_CLEANUP(header_table_deinit) header_table headers = {0};
     CF_TRY(header_table_fill(&headers, rq, s->amz_date, e));
     CF_TRY(s3_uri_render_query(rq->query, rq->query_total, &s->canonical_query, e));
 
@@ -235,8 +233,7 @@ static cf_err step_string_to_sign(const s3_sigv4_request *rq, s3_sigv4 *s, cf_er
 static cf_err key_chain(const cf_secret *secret_key, const char *const links[4],
                         uint8_t ret[CF_SHA256_LEN], cf_error *e)
 {
-    CF_CLEANUP(cf_secret_deinit)
-    cf_secret seed = {0};
+    CF_CLEANUP(cf_secret_deinit) cf_secret seed = {0};
     const cf_slice secret = cf_secret_reveal(secret_key);
     CF_ENSURE(secret.len <= CF_SECRET_LEN_MAX - 4, e, CF_ERR_TOO_LARGE,
               "the secret key has %zu bytes", secret.len);
@@ -322,8 +319,7 @@ cf_err s3_sigv4_sign(const s3_sigv4_request *rq, s3_sigv4_key *key, s3_sigv4 *re
     assert(strlen(now) == AMZ_DATE_LEN);
     memcpy(ret->amz_date, now, AMZ_DATE_LEN + 1);
 
-    CF_CLEANUP(s3_sigv4_key_deinit)
-    s3_sigv4_key own = {0};
+    CF_CLEANUP(s3_sigv4_key_deinit) s3_sigv4_key own = {0};
     CF_TRY(step_canonical_request(rq, ret, e));
     CF_TRY(step_string_to_sign(rq, ret, e));
     CF_TRY(step_signature(rq, key != NULL ? key : &own, ret, e));

@@ -72,8 +72,7 @@ cf_err s3_upload_open(s3_client *c, const char *key, const s3_put_opts *opts, s3
     made->c = c;
     (void)pthread_mutex_init(&made->lock, NULL);
     (void)pthread_cond_init(&made->sent, NULL);
-    CF_CLEANUP(upload_freep)
-    s3_upload *u = made;
+    CF_CLEANUP(upload_freep) s3_upload *u = made;
     u->key = cf_strdup(key);
     u->content_type = cf_strdup(s3_put_content_type(opts));
     CF_ENSURE(u->key != NULL, e, CF_ERR_NO_MEMORY, "allocate the key");
@@ -242,10 +241,8 @@ static void parts_wait(s3_upload *u)
 /* Parts are done; nobody else touches u. */
 static cf_err complete(s3_upload *u, s3_put_result *ret, bool *ret_unknown, cf_error *e)
 {
-    CF_CLEANUP(cf_freep)
-    s3_xml_part *list = NULL;
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash composite = {0};
+    CF_CLEANUP(cf_freep) s3_xml_part *list = NULL;
+    CF_CLEANUP(cf_hash_deinit) cf_hash composite = {0};
 
     list = cf_alloc(u->part_total, sizeof(*list));
     CF_ENSURE(list != NULL, e, CF_ERR_NO_MEMORY, "allocate %u parts", u->part_total);
@@ -312,8 +309,7 @@ static cf_err finish_multipart(s3_upload *u, s3_put_result *result, cf_error *e)
 
 cf_err s3_upload_finish(s3_upload *upload, s3_put_result *ret, cf_error *e)
 {
-    CF_CLEANUP(upload_freep)
-    s3_upload *u = upload;
+    CF_CLEANUP(upload_freep) s3_upload *u = upload;
     s3_put_result result = {.size_bytes = u->size_bytes};
     cf_error failure = {0};
 
@@ -337,8 +333,7 @@ void s3_upload_abort(s3_upload *upload)
 
     if (upload == NULL)
         return;
-    CF_CLEANUP(upload_freep)
-    s3_upload *u = upload;
+    CF_CLEANUP(upload_freep) s3_upload *u = upload;
     (void)pthread_mutex_lock(&u->lock);
     if (u->failure.code == CF_OK)
         (void)cf_error_set(&u->failure, CF_ERR_INTERRUPTED, __FILE__, __LINE__,

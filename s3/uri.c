@@ -78,11 +78,9 @@ cf_err s3_uri_render_query(const s3_pair *pairs, size_t total, cf_buf *ret, cf_e
 {
     if (total == 0)
         return CF_OK;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     cf_buf_init(&text, ret->max);
-    CF_CLEANUP(cf_freep)
-    query_part *parts = cf_alloc(total, sizeof(*parts));
+    CF_CLEANUP(cf_freep) query_part *parts = cf_alloc(total, sizeof(*parts));
     CF_ENSURE(parts != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu query parameters", total);
     for (size_t i = 0; i < total; i++) {
         parts[i].at = text.len;
@@ -132,8 +130,7 @@ static cf_err path_normalise(cf_slice path, cf_buf *ret, cf_error *e)
 cf_err s3_uri_render_path(cf_slice wire_path, s3_uri_path how, cf_buf *ret, cf_error *e)
 {
     const cf_slice path = wire_path.len == 0 ? cf_slice_str("/") : wire_path;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf plain = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf plain = {0};
     cf_buf_init(&plain, ret->max);
     if (how == S3_URI_PATH_S3)
         CF_TRY(s3_uri_decode(path, /* plus_is_space= */ false, &plain, e));

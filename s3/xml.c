@@ -83,8 +83,7 @@ static cf_err rows_grow(void **rows, size_t total, size_t size, cf_error *e)
 /* Decode in place: the bytes of s lie in a result's text, which is ours to change. */
 static cf_err key_decode(cf_buf *text, cf_slice *s, bool plus_is_space, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf plain = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf plain = {0};
     cf_buf_init(&plain, S3_XML_TEXT_LEN_MAX);
     const cf_err err = s3_uri_decode(*s, plus_is_space, &plain, NULL);
     if (err == CF_ERR_PARSE)
@@ -300,8 +299,7 @@ static cf_err list_finish(list_state *s, cf_error *e)
 
 cf_err s3_xml_parse_list(cf_slice body, s3_xml_page *ret, cf_error *e)
 {
-    CF_CLEANUP(list_state_deinit)
-    list_state s = {0};
+    CF_CLEANUP(list_state_deinit) list_state s = {0};
     CF_TRY(keep_init(&s.page.text, body, e));
     CF_TRY(s3_xml_walk(body, list_walk, &s, e));
     CF_TRY(list_finish(&s, e));
@@ -459,8 +457,7 @@ static cf_err uploads_finish(uploads_state *s, cf_error *e)
 
 cf_err s3_xml_parse_uploads(cf_slice body, s3_xml_uploads *ret, cf_error *e)
 {
-    CF_CLEANUP(uploads_state_deinit)
-    uploads_state s = {0};
+    CF_CLEANUP(uploads_state_deinit) uploads_state s = {0};
     CF_TRY(keep_init(&s.uploads.text, body, e));
     CF_TRY(s3_xml_walk(body, uploads_walk, &s, e));
     CF_TRY(uploads_finish(&s, e));
@@ -508,8 +505,7 @@ static cf_err deletions_walk(void *impl, s3_xml_event event, const char *path, c
 
 cf_err s3_xml_parse_deletions(cf_slice body, s3_xml_deletions *ret, cf_error *e)
 {
-    CF_CLEANUP(s3_xml_deletions_deinit)
-    s3_xml_deletions d = {0};
+    CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions d = {0};
     CF_TRY(keep_init(&d.text, body, e));
     CF_TRY(s3_xml_walk(body, deletions_walk, &d, e));
     for (size_t i = 0; i < d.failed_total; i++) {

@@ -135,8 +135,7 @@ cf_err s3_xml_walk(cf_slice body, s3_xml_walk_fn fn, void *impl, cf_error *e)
     CF_ENSURE(reader != NULL, e, CF_ERR_NO_MEMORY, "allocate an XML reader");
     xmlTextReaderSetStructuredErrorHandler(reader, reader_error, &error_line);
 
-    CF_CLEANUP(walk_deinit)
-    walk w = {.fn = fn, .impl = impl};
+    CF_CLEANUP(walk_deinit) walk w = {.fn = fn, .impl = impl};
     cf_buf_init(&w.text, S3_XML_TEXT_LEN_MAX);
     int more = 1;
     while ((more = xmlTextReaderRead(reader)) == 1)

@@ -116,8 +116,12 @@ bool cf_err_retryable(cf_err code);
         }                                                                                          \
     } while (0)
 
-/* Give up. */
-#define CF_FAIL(e, code, ...) return cf_error_set((e), (code), __FILE__, __LINE__, __VA_ARGS__)
+/* Give up. The code is returned as it stands here, so that analyzers see it is not CF_OK. */
+#define CF_FAIL(e, code, ...)                                                                      \
+    do {                                                                                           \
+        (void)cf_error_set((e), (code), __FILE__, __LINE__, __VA_ARGS__);                          \
+        return (code);                                                                             \
+    } while (0)
 
 /* Check: one condition, one message. */
 #define CF_ENSURE(condition, e, code, ...)                                                         \

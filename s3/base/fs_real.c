@@ -223,18 +223,15 @@ static cf_err real_list(const cf_fs *fs, int dir_fd, cf_names *ret, cf_error *e)
 {
     (void)fs;
     /* A descriptor of its own: closedir closes it, and the caller's position stays where it is. */
-    CF_CLEANUP(cf_fd_closep)
-    int fd = open_again(dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+    CF_CLEANUP(cf_fd_closep) int fd = open_again(dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
         return fs_fail_fd(errno, "list", dir_fd, e);
-    CF_CLEANUP(dir_closep)
-    DIR *dir = fdopendir(fd);
+    CF_CLEANUP(dir_closep) DIR *dir = fdopendir(fd);
     if (dir == NULL)
         return fs_fail_fd(errno, "list", fd, e);
     fd = -1; /* owned by dir now */
 
-    CF_CLEANUP(gather_deinit)
-    gather g = {0};
+    CF_CLEANUP(gather_deinit) gather g = {0};
     for (;;) {
         errno = 0;
         const struct dirent *const entry = readdir(dir);

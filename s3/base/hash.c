@@ -47,8 +47,7 @@ void cf_hash_deinit(cf_hash *h)
 
 static cf_err hash_once(cf_hash_kind kind, cf_slice s, uint8_t *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash h = {0};
+    CF_CLEANUP(cf_hash_deinit) cf_hash h = {0};
     CF_TRY(cf_hash_init(&h, kind, e));
     CF_TRY(cf_hash_update(&h, s, e));
     return cf_hash_final(&h, ret, e);

@@ -181,8 +181,7 @@ static cf_err workers_start(cf_download *const d, cf_error *const e)
 cf_err cf_download_new(const cf_download_opts *const opts, cf_download **const ret,
                        cf_error *const e)
 {
-    CF_CLEANUP(cf_download_freep)
-    cf_download *d = NULL;
+    CF_CLEANUP(cf_download_freep) cf_download *d = NULL;
     uint32_t workers = 0;
 
     CF_TRY(cf_download_plan(opts->memory_bytes, opts->jobs, &workers, e));
@@ -273,8 +272,7 @@ static cf_err done_wait(cf_download *const d, const size_t extent_total,
 static cf_err deliver_until(cf_download *const d, const size_t extent_total, cf_error *const e)
 {
     for (;;) {
-        CF_CLEANUP(cf_download_file_freep)
-        cf_download_file *f = NULL;
+        CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
         cf_error own = {0};
 
         CF_TRY(done_wait(d, extent_total, &f, e));
@@ -302,8 +300,7 @@ static void file_put(cf_download *const d, cf_download_file *const f)
 
 cf_err cf_download_add(cf_download *const d, const cf_download_item *const item, cf_error *const e)
 {
-    CF_CLEANUP(cf_download_file_freep)
-    cf_download_file *f = NULL;
+    CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
     cf_download_item wanted = *item;
 
     if (item->verify_only)

@@ -123,8 +123,7 @@ static cf_err run_get(decoder *const c, const int window_log, cf_error *const e)
 {
     cf_download *const d = c->w->d;
     const cf_run_of_frames *const run = c->run;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf key = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf key = {0};
     const char *text = NULL;
 
     cf_buf_init(&key, CF_KEY_LEN_MAX + 1);
@@ -153,8 +152,7 @@ static void window_unlockp(pthread_mutex_t **const window)
  * grown. */
 static cf_err run_get_large(decoder *const c, cf_error *const e)
 {
-    CF_CLEANUP(window_unlockp)
-    pthread_mutex_t *window = &c->w->d->window;
+    CF_CLEANUP(window_unlockp) pthread_mutex_t *window = &c->w->d->window;
 
     CF_CHECK(pthread_mutex_lock(window) == 0);
     c->window_too_large = false;

@@ -40,8 +40,7 @@ static cf_err copies_allocate(cf_download_file *const f, const cf_download_item 
 cf_err cf_download_file_new(const cf_download_item *const item, cf_download_file **const ret,
                             cf_error *const e)
 {
-    CF_CLEANUP(cf_download_file_freep)
-    cf_download_file *f = NULL;
+    CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
 
     CF_NEW(f, e);
     CF_TRY(copies_allocate(f, item, e));

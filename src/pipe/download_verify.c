@@ -91,8 +91,7 @@ static cf_err hashes_check(hashes *const h, const cf_download_item *const item, 
 static cf_err content_check(cf_download_worker *const w, const cf_download_item *const item,
                             cf_error *const e)
 {
-    CF_CLEANUP(hashes_deinit)
-    hashes h = {0};
+    CF_CLEANUP(hashes_deinit) hashes h = {0};
 
     CF_TRY(length_check(w->d, item, e));
     CF_ENSURE(!item->ends_with_md5 || item->size_bytes >= MD5_TAIL_BYTES, e, CF_ERR_DAMAGE,

@@ -86,8 +86,7 @@ static cf_err threads_start(cf_upload *const u, cf_error *const e)
 cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_limits *const limits,
                              cf_upload **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_upload_freep)
-    cf_upload *u = NULL;
+    CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
 
     CF_TRY(opts_check(opts, e));
     CF_NEW(u, e);
@@ -222,8 +221,7 @@ static cf_err deliver(cf_upload *const u, const delivery *const d, cf_error *con
 static cf_err deliver_until(cf_upload *const u, const waiting_for what, cf_error *const e)
 {
     for (;;) {
-        CF_CLEANUP(delivery_deinit)
-        delivery d = {0};
+        CF_CLEANUP(delivery_deinit) delivery d = {0};
         cf_error own = {0};
 
         CF_TRY(delivery_take(u, what, &d, e));
@@ -249,8 +247,7 @@ static cf_err item_check(const cf_upload_item *const item, cf_error *const e)
 
 cf_err cf_upload_add(cf_upload *const u, const cf_upload_item *const item, cf_error *const e)
 {
-    CF_CLEANUP(cf_upload_file_freep)
-    cf_upload_file *f = NULL;
+    CF_CLEANUP(cf_upload_file_freep) cf_upload_file *f = NULL;
 
     CF_TRY(item_check(item, e));
     CF_TRY(cf_upload_file_new(item, &f, e));

@@ -138,8 +138,7 @@ static void piece_done(cf_upload *const u)
 void *cf_upload_run_hash(void *const upload)
 {
     cf_upload *const u = upload;
-    CF_CLEANUP(hasher_deinit)
-    hasher h = {0};
+    CF_CLEANUP(hasher_deinit) hasher h = {0};
     cf_error e = {0};
 
     for (const cf_piece *p = piece_take(u); p != NULL; p = piece_take(u)) {

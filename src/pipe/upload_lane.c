@@ -84,8 +84,7 @@ static cf_err pack_send(cf_upload *const u, cf_upload_pack *const pack, cf_error
 {
     const cf_store_ops *const ops = u->opts.store->ops;
     char key[CF_KEY_LEN_MAX + 1];
-    CF_CLEANUP(sending_deinit)
-    sending s = {.ops = ops};
+    CF_CLEANUP(sending_deinit) sending s = {.ops = ops};
     cf_stored stored = {0};
     uint64_t sent_bytes = 0;
     bool ended = false;

@@ -24,8 +24,7 @@ static void pack_close(cf_upload *const u, cf_upload_pack **const open)
 static cf_err pack_open(cf_upload *const u, const char *const hint, cf_upload_pack **const ret,
                         cf_error *const e)
 {
-    CF_CLEANUP(cf_upload_pack_freep)
-    cf_upload_pack *p = NULL;
+    CF_CLEANUP(cf_upload_pack_freep) cf_upload_pack *p = NULL;
     char key[CF_KEY_LEN_MAX + 1] = "";
 
     CF_NEW(p, e);

@@ -58,10 +58,12 @@ static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const i
     size_t got = 0;
 
     if (u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, &why) != CF_OK)
-        CF_FAIL(e, CF_ERR_SOURCE, "file '%s': %s\nHINT: look at the node's disk and at dmesg", item->name, why.message);
-    CF_ENSURE(got == len, e, CF_ERR_SOURCE,
-              "file '%s' ended at %llu of %llu bytes\nHINT: it was cut while it was read; run again", item->name,
-              (unsigned long long)(offset + got), (unsigned long long)item->read_bytes);
+        CF_FAIL(e, CF_ERR_SOURCE, "file '%s': %s\nHINT: look at the node's disk and at dmesg",
+                item->name, why.message);
+    CF_ENSURE(
+        got == len, e, CF_ERR_SOURCE,
+        "file '%s' ended at %llu of %llu bytes\nHINT: it was cut while it was read; run again",
+        item->name, (unsigned long long)(offset + got), (unsigned long long)item->read_bytes);
     block->len = len;
     return CF_OK;
 }

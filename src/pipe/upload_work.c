@@ -120,8 +120,7 @@ static void piece_done(cf_upload *const u, cf_piece *const p)
 void *cf_upload_run_worker(void *const upload)
 {
     cf_upload *const u = upload;
-    CF_CLEANUP(worker_deinit)
-    worker w = {0};
+    CF_CLEANUP(worker_deinit) worker w = {0};
     cf_error e = {0};
     cf_err err = worker_init(&w, u, &e);
 

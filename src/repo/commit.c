@@ -38,8 +38,7 @@ typedef enum commit_state {
 /* A store that keeps no ids: the bytes decide. */
 static commit_state compare_bytes(const commit *const c)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf found = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf found = {0};
     cf_buf_init(&found, CF_ROOT_LEN_MAX);
     const cf_err err = cf_store_get_small(c->r->store, c->key, &found, /* e= */ NULL);
     if (err == CF_ERR_TOO_LARGE)
@@ -135,8 +134,7 @@ static cf_err say(const commit *const c, const commit_state state, const bool ow
 cf_err cf_snapshot_commit(const cf_repo *const r, const char *const node, const cf_root *const root,
                           cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     commit c = {.r = r};
     cf_error why = {0};
     bool own_fence = false;

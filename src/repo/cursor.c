@@ -47,8 +47,7 @@ void cf_cursor_free(cf_cursor *const c)
 cf_err cf_cursor_new(const cf_repo *const repo, const char *const node, const cf_root *const root,
                      const cf_segment_kind kind, cf_cursor **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_cursor_freep)
-    cf_cursor *c = NULL;
+    CF_CLEANUP(cf_cursor_freep) cf_cursor *c = NULL;
     CF_NEW(c, e);
     c->repo = repo;
     c->node = node;

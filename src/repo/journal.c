@@ -37,8 +37,7 @@ void cf_journal_free(cf_journal *const j)
 cf_err cf_journal_new(const cf_repo *const repo, cf_run *const run, cf_journal **const ret,
                       cf_error *const e)
 {
-    CF_CLEANUP(cf_journal_freep)
-    cf_journal *j = NULL;
+    CF_CLEANUP(cf_journal_freep) cf_journal *j = NULL;
     CF_NEW(j, e);
     j->repo = repo;
     j->run = run;
@@ -97,8 +96,7 @@ static cf_err render_uploads(const cf_slice upload_ids, cf_buf *const b, cf_erro
 static cf_err journal_put(cf_journal *const j, const uint64_t uploaded_bytes,
                           const cf_slice upload_ids, cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf uploads = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf uploads = {0};
     const cf_world *const world = j->repo->world;
     const cf_put_opts opts = {.create_only = true};
     char key[CF_KEY_LEN_MAX + 1];

@@ -151,8 +151,7 @@ cf_err cf_json_put_str(cf_buf *const b, const cf_slice utf8, cf_error *const e)
 
 cf_err cf_json_put_base64(cf_buf *const b, const cf_slice bytes, cf_error *const e)
 {
-    CF_CLEANUP(cf_freep)
-    char *text = cf_alloc((bytes.len + 2) / 3 * 4 + 1, 1);
+    CF_CLEANUP(cf_freep) char *text = cf_alloc((bytes.len + 2) / 3 * 4 + 1, 1);
     CF_ENSURE(text != NULL, e, CF_ERR_NO_MEMORY, "allocate base64 of %zu bytes", bytes.len);
     cf_base64_render(bytes, text);
     return cf_buf_printf(b, e, "\"%s\"", text);

@@ -143,8 +143,7 @@ static cf_err check_free(const cf_repo *const repo, const char *const node,
                          const cf_owner *const self, highest *const h, bool *const ret_gone,
                          cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     char key[CF_KEY_LEN_MAX + 1];
     cf_lease_body b = {0};
     cf_key_lease(key, node, h->number);
@@ -169,8 +168,7 @@ static cf_err check_free(const cf_repo *const repo, const char *const node,
 static cf_err put_body(const cf_repo *const repo, const char *const key,
                        const cf_lease_body *const b, const bool create_only, cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     const cf_put_opts opts = {
         .create_only = create_only,
         /* A run that is interrupted gives its lease back: else other machines wait it out. */
@@ -287,8 +285,7 @@ static void lease_freep(cf_lease **const l)
 cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const opts,
                         cf_lease **const ret, cf_error *const e)
 {
-    CF_CLEANUP(lease_freep)
-    cf_lease *l = NULL;
+    CF_CLEANUP(lease_freep) cf_lease *l = NULL;
     CF_TRY(cf_node_name_check(opts->run->node, e));
     CF_NEW(l, e);
     CF_CHECK(pthread_mutex_init(&l->io, NULL) == 0);
@@ -317,8 +314,7 @@ cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *
 {
     CF_TRY(cf_lease_check(l, e));
     lock(&l->io);
-    CF_CLEANUP(unlockp)
-    pthread_mutex_t *io = &l->io;
+    CF_CLEANUP(unlockp) pthread_mutex_t *io = &l->io;
     CF_CHECK(io != NULL);
     cf_lease_body old = l->body; /* only written with io held */
     cf_lease_body body = old;

@@ -107,8 +107,7 @@ static cf_err body_take(const json_t *const o, cf_lease_body *const b, cf_error 
 
 cf_err cf_lease_body_parse(const cf_slice json, cf_lease_body *const ret, cf_error *const e)
 {
-    CF_CLEANUP(json_decrefp)
-    json_t *o = NULL;
+    CF_CLEANUP(json_decrefp) json_t *o = NULL;
     cf_lease_body b = {0};
     CF_ENSURE(json.len <= CF_LEASE_LEN_MAX, e, CF_ERR_DAMAGE, "a lease of %zu bytes, more than %d",
               json.len, CF_LEASE_LEN_MAX);

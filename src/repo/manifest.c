@@ -47,8 +47,7 @@ static cf_err writer_new(const cf_manifest *const m, const cf_segment_kind kind,
 cf_err cf_manifest_new(const cf_manifest_opts *const opts, cf_manifest **const ret,
                        cf_error *const e)
 {
-    CF_CLEANUP(cf_manifest_freep)
-    cf_manifest *m = NULL;
+    CF_CLEANUP(cf_manifest_freep) cf_manifest *m = NULL;
     CF_NEW(m, e);
     m->opts = *opts;
     cf_buf_init(&m->text, CF_LINE_LEN_MAX + 1024);
@@ -207,8 +206,7 @@ cf_err cf_manifest_finish(cf_manifest *const m, cf_root *const root, cf_error *c
 {
     char name[CF_RUN_OBJECT_LEN_MAX + 1] = "";
     cf_totals totals = root->totals;
-    CF_CLEANUP(merge_deinit)
-    merge g = {.m = m, .totals = &totals};
+    CF_CLEANUP(merge_deinit) merge g = {.m = m, .totals = &totals};
     CF_CHECK(!m->finished && root->segment_total == 0);
     m->finished = true;
     totals.packs_total = 0;

@@ -23,8 +23,7 @@ enum {
 /* First line of a file; "" when it cannot be read. Bytes that JSON text could not hold end it. */
 static void read_word(const char *const path, char ret[CF_OWNER_WORD_LEN_MAX + 1])
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     size_t len = 0;
     cf_buf_init(&text, STAT_LEN_MAX);
     ret[0] = '\0';
@@ -41,8 +40,7 @@ static void read_word(const char *const path, char ret[CF_OWNER_WORD_LEN_MAX + 1
 /* State letter and start of a process; false when unknown. */
 static bool read_process(const uint32_t pid, char *const ret_state, uint64_t *const ret_start_ticks)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     char path[64];
     cf_buf_init(&text, STAT_LEN_MAX);
     (void)snprintf(path, sizeof(path), "/proc/%u/stat", (unsigned)pid);

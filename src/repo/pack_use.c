@@ -36,8 +36,7 @@ struct cf_pack_use {
 
 cf_err cf_pack_use_new(const uint32_t total_max, cf_pack_use **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_pack_use_freep)
-    cf_pack_use *u = NULL;
+    CF_CLEANUP(cf_pack_use_freep) cf_pack_use *u = NULL;
     CF_NEW(u, e);
     u->total_max = total_max;
     u->index = cf_alloc(INDEX_MIN, sizeof(*u->index));

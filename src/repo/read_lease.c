@@ -18,10 +18,10 @@ struct cf_read_lease {
 
 static cf_err put(const cf_read_lease *const l, const bool create_only, cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     const cf_world *const w = l->repo->world;
-    const cf_put_opts opts = {.create_only = create_only, .last_words = l->body.ended && w->stopping(w->impl)};
+    const cf_put_opts opts = {.create_only = create_only,
+                              .last_words = l->body.ended && w->stopping(w->impl)};
     cf_buf_init(&text, CF_LEASE_LEN_MAX);
     CF_TRY(cf_lease_body_render(&l->body, &text, e));
     CF_TRY_AS(l->repo->store->ops->put(l->repo->store, l->key, cf_buf_slice(&text), &opts,
@@ -41,8 +41,7 @@ cf_err cf_read_lease_acquire(const cf_repo *const repo, const char *const node,
                              const cf_run_id *const snapshot, cf_read_lease **const ret,
                              cf_error *const e)
 {
-    CF_CLEANUP(cf_freep)
-    cf_read_lease *l = NULL;
+    CF_CLEANUP(cf_freep) cf_read_lease *l = NULL;
     char id[CF_STORE_ID_LEN + 1] = "";
     CF_TRY(cf_node_name_check(node, e));
     CF_NEW(l, e);

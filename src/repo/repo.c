@@ -26,8 +26,7 @@ void cf_repo_random_id(const cf_world *const world, char ret[CF_STORE_ID_LEN + 1
 
 static cf_err descriptor_take(const cf_slice text, cf_repo *const r, cf_error *const e)
 {
-    CF_CLEANUP(json_decrefp)
-    json_t *o = NULL;
+    CF_CLEANUP(json_decrefp) json_t *o = NULL;
     uint8_t id_bytes[REPO_ID_LEN / 2] = {0};
     cf_slice id = {NULL, 0};
     cf_slice sealing = {NULL, 0};
@@ -49,8 +48,7 @@ static cf_err descriptor_take(const cf_slice text, cf_repo *const r, cf_error *c
 cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo *const ret,
                     cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     cf_repo r = {.store = store, .world = world};
     char key[CF_KEY_LEN_MAX + 1];
     cf_key_descriptor(key);
@@ -122,8 +120,7 @@ static cf_err check_absent(cf_store *const store, const char *const key, cf_erro
 cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo *const ret,
                     cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     cf_repo r = {.store = store, .world = world};
     char put_id[CF_STORE_ID_LEN + 1] = "";
     char key[CF_KEY_LEN_MAX + 1];

@@ -16,8 +16,7 @@ enum { ROOT_WORD_LEN_MAX = 31 }; /* profile, version */
 
 cf_err cf_root_new(cf_root **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_root_freep)
-    cf_root *r = NULL;
+    CF_CLEANUP(cf_root_freep) cf_root *r = NULL;
     CF_NEW(r, e);
     r->facts = json_object();
     CF_ENSURE(r->facts != NULL, e, CF_ERR_NO_MEMORY, "allocate the facts of a root");
@@ -40,8 +39,7 @@ cf_err cf_root_add_segment(cf_root *const r, const cf_segment *const s, cf_error
 {
     CF_ENSURE(r->segment_total < CF_SEGMENT_TOTAL_MAX, e, CF_ERR_TOO_LARGE, "more than %d segments",
               CF_SEGMENT_TOTAL_MAX);
-    CF_CLEANUP(cf_freep)
-    char *key = cf_strdup(s->key);
+    CF_CLEANUP(cf_freep) char *key = cf_strdup(s->key);
     CF_ENSURE(key != NULL, e, CF_ERR_NO_MEMORY, "allocate the key of a segment");
     cf_segment *const grown = cf_realloc(r->segments, r->segment_total + 1, sizeof(*grown));
     CF_ENSURE(grown != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu segments", r->segment_total + 1);
@@ -118,8 +116,7 @@ static cf_err take_segment(const json_t *const o, cf_root *const r, cf_error *co
     CF_TRY(cf_json_get_u64(o, "bytes", 1, CF_SEGMENT_STORED_MAX, &s.stored_bytes, e));
     CF_TRY(cf_json_get_u64(o, "lines", 1, CF_SEGMENT_LINES_MAX, &s.lines_total, e));
     CF_TRY(cf_json_get_sha256(o, "sha256", s.sha256, e));
-    CF_CLEANUP(cf_freep)
-    char *text = cf_strndup((const char *)key.ptr, key.len);
+    CF_CLEANUP(cf_freep) char *text = cf_strndup((const char *)key.ptr, key.len);
     CF_ENSURE(text != NULL, e, CF_ERR_NO_MEMORY, "allocate the key of a segment");
     s.key = text;
     return cf_root_add_segment(r, &s, e);
@@ -191,10 +188,8 @@ static cf_err root_take(const json_t *const o, cf_root *const r, cf_error *const
 
 cf_err cf_root_parse(const cf_slice json, cf_root **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_root_freep)
-    cf_root *r = NULL;
-    CF_CLEANUP(json_decrefp)
-    json_t *o = NULL;
+    CF_CLEANUP(cf_root_freep) cf_root *r = NULL;
+    CF_CLEANUP(json_decrefp) json_t *o = NULL;
     CF_ENSURE(json.len <= CF_ROOT_LEN_MAX, e, CF_ERR_DAMAGE, "a root of %zu bytes, more than %d",
               json.len, CF_ROOT_LEN_MAX);
     CF_TRY(cf_json_load(json, &o, e));
@@ -264,12 +259,9 @@ static int text_sink_write(const char *const text, const size_t len, void *const
 
 cf_err cf_root_render(const cf_root *const r, cf_buf *const ret, cf_error *const e)
 {
-    CF_CLEANUP(json_decrefp)
-    json_t *o = json_object();
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
-    CF_CLEANUP(cf_root_freep)
-    cf_root *again = NULL;
+    CF_CLEANUP(json_decrefp) json_t *o = json_object();
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+    CF_CLEANUP(cf_root_freep) cf_root *again = NULL;
     CF_ENSURE(o != NULL, e, CF_ERR_NO_MEMORY, "build a root");
     CF_TRY(root_build(r, o, e));
     cf_buf_init(&text, CF_ROOT_LEN_MAX);

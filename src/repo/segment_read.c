@@ -25,8 +25,7 @@ struct cf_segment_reader {
 
 cf_err cf_segment_reader_new(cf_segment_reader **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_segment_reader_freep)
-    cf_segment_reader *r = NULL;
+    CF_CLEANUP(cf_segment_reader_freep) cf_segment_reader *r = NULL;
     CF_NEW(r, e);
     cf_buf_init(&r->text, CF_LINE_LEN_MAX + 2 * OUT_BYTES);
     r->zstd = ZSTD_createDCtx();

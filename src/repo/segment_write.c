@@ -26,8 +26,7 @@ struct cf_segment_writer {
 cf_err cf_segment_writer_new(const cf_segment_writer_opts *const opts,
                              cf_segment_writer **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_segment_writer_freep)
-    cf_segment_writer *w = NULL;
+    CF_CLEANUP(cf_segment_writer_freep) cf_segment_writer *w = NULL;
     CF_NEW(w, e);
     w->opts = *opts;
     cf_buf_init(&w->stored, CF_SEGMENT_STORED_MAX);
@@ -112,7 +111,9 @@ static cf_err put_segment(cf_segment_writer *const w, cf_segment *const s, cf_ro
               "write segment '%s'", key);
     (void)snprintf(name, sizeof(name), "%s", cf_key_object_name(key));
     s->key = name;
-    return cf_root_add_segment(root, s, e);
+    const cf_err err = cf_root_add_segment(root, s, e); /* copies */
+    s->key = NULL;
+    return err;
 }
 
 cf_err cf_segment_writer_cut(cf_segment_writer *const w, cf_root *const root, cf_error *const e)

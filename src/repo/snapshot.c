@@ -66,8 +66,7 @@ static cf_err list_after(const cf_repo *const r, const char *const node,
                          const cf_run_id *const after, cf_snapshot_ids *const ret,
                          cf_error *const e)
 {
-    CF_CLEANUP(id_list_deinit)
-    id_list l = {0};
+    CF_CLEANUP(id_list_deinit) id_list l = {0};
     char prefix[CF_KEY_LEN_MAX + 1];
     char from[CF_KEY_LEN_MAX + 1];
     cf_key_folder(prefix, node, "snapshots");
@@ -88,8 +87,7 @@ cf_err cf_snapshot_list(const cf_repo *const r, const char *const node, const bo
     CF_TRY(cf_node_name_check(node, e));
     if (recent) {
         const int64_t window_ms = (int64_t)CF_SNAPSHOT_WINDOW_DAYS * 24 * 3600 * 1000;
-        CF_CLEANUP(cf_snapshot_ids_deinit)
-        cf_snapshot_ids some = {0};
+        CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids some = {0};
         int64_t now_utc_ms = 0;
         cf_run_id floor = {""};
         CF_TRY(r->store->ops->now_utc_ms(r->store, &now_utc_ms, e));
@@ -107,10 +105,8 @@ cf_err cf_snapshot_list(const cf_repo *const r, const char *const node, const bo
 cf_err cf_snapshot_load(const cf_repo *const r, const char *const node, const cf_run_id *const id,
                         cf_root **const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf text = {0};
-    CF_CLEANUP(cf_root_freep)
-    cf_root *root = NULL;
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+    CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
     char key[CF_KEY_LEN_MAX + 1];
     CF_TRY(cf_node_name_check(node, e));
     cf_key_root(key, node, id);
@@ -177,8 +173,7 @@ static cf_err find_among(const cf_snapshot_ids *const ids, const char *const nod
 cf_err cf_snapshot_find(const cf_repo *const r, const char *const node, const char *const text,
                         cf_run_id *const ret, cf_error *const e)
 {
-    CF_CLEANUP(cf_snapshot_ids_deinit)
-    cf_snapshot_ids ids = {0};
+    CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids ids = {0};
     CF_TRY(cf_snapshot_list(r, node, /* recent= */ strcmp(text, "latest") == 0, &ids, e));
     return find_among(&ids, node, text, ret, e);
 }

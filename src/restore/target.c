@@ -18,7 +18,8 @@ static cf_err close_fd(const cf_fs *const fs, int *const fd, cf_error *const e)
     return old >= 0 ? fs->ops->close(fs, old, e) : CF_OK;
 }
 
-static cf_err open_if_there(const cf_fs *const fs, const int dir_fd, const char *const path, int *const ret_fd, cf_error *const e)
+static cf_err open_if_there(const cf_fs *const fs, const int dir_fd, const char *const path,
+                            int *const ret_fd, cf_error *const e)
 {
     const cf_err err = fs->ops->dir_open(fs, dir_fd, path, ret_fd, e);
 
@@ -30,7 +31,8 @@ static cf_err open_if_there(const cf_fs *const fs, const int dir_fd, const char 
 }
 
 /* Files a filesystem brings along are not somebody's data. */
-static cf_err ensure_empty(const cf_fs *const fs, const int dir_fd, const char *const path, cf_error *const e)
+static cf_err ensure_empty(const cf_fs *const fs, const int dir_fd, const char *const path,
+                           cf_error *const e)
 {
     CF_CLEANUP(cf_names_deinit) cf_names names = {0};
 
@@ -41,14 +43,17 @@ static cf_err ensure_empty(const cf_fs *const fs, const int dir_fd, const char *
         const char *const name = cf_names_at(&names, i);
 
         if (strcmp(name, "lost+found") != 0 && strcmp(name, CF_RESTORE_MARKER CF_RESTORE_TMP) != 0)
-            CF_FAIL(e, CF_ERR_TARGET, "target '%s' is not empty: it holds '%s'\nHINT: restore into an empty or missing directory, then move it", path,
-                    name);
+            CF_FAIL(e, CF_ERR_TARGET,
+                    "target '%s' is not empty: it holds '%s'\nHINT: restore into an empty or "
+                    "missing directory, then move it",
+                    path, name);
     }
     return CF_OK;
 }
 
 /* The marker's text, or "" when there is none. */
-static cf_err marker_read(const cf_target *const t, char ret[CF_MARKER_LEN_MAX + 1], cf_error *const e)
+static cf_err marker_read(const cf_target *const t, char ret[CF_MARKER_LEN_MAX + 1],
+                          cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
 
@@ -64,18 +69,21 @@ static cf_err marker_read(const cf_target *const t, char ret[CF_MARKER_LEN_MAX +
     return CF_OK;
 }
 
-static void marker_render(const char *const node, const cf_run_id *const run, char ret[CF_MARKER_LEN_MAX + 1])
+static void marker_render(const char *const node, const cf_run_id *const run,
+                          char ret[CF_MARKER_LEN_MAX + 1])
 {
     (void)snprintf(ret, CF_MARKER_LEN_MAX + 1, "%s %s\n", node, run->text);
 }
 
-cf_err cf_target_look(cf_target *const t, const char *const node, const cf_run_id *const run, cf_error *const e)
+cf_err cf_target_look(cf_target *const t, const char *const node, const cf_run_id *const run,
+                      cf_error *const e)
 {
     char found[CF_MARKER_LEN_MAX + 1], ours[CF_MARKER_LEN_MAX + 1];
 
     CF_TRY_AS(open_if_there(t->fs, CF_FS_CWD, t->db, &t->db_fd, e), e, "open target");
     if (t->index != NULL)
-        CF_TRY_AS(open_if_there(t->fs, CF_FS_CWD, t->index, &t->index_fd, e), e, "open index target");
+        CF_TRY_AS(open_if_there(t->fs, CF_FS_CWD, t->index, &t->index_fd, e), e,
+                  "open index target");
     else if (t->db_fd >= 0)
         CF_TRY_AS(open_if_there(t->fs, t->db_fd, "index", &t->index_fd, e), e, "open index target");
     CF_TRY(marker_read(t, found, e));
@@ -84,15 +92,16 @@ cf_err cf_target_look(cf_target *const t, const char *const node, const cf_run_i
     if (t->resumed)
         return CF_OK;
     CF_ENSURE(found[0] == '\0', e, CF_ERR_TARGET,
-              "target '%s' holds a restore that was broken off, of another snapshot: %.*s\nHINT: run that restore again, or empty the directory", t->db,
-              (int)strcspn(found, "\n"), found);
+              "target '%s' holds a restore that was broken off, of another snapshot: %.*s\nHINT: "
+              "run that restore again, or empty the directory",
+              t->db, (int)strcspn(found, "\n"), found);
     CF_TRY(ensure_empty(t->fs, t->db_fd, t->db, e));
     return t->index != NULL ? ensure_empty(t->fs, t->index_fd, t->index, e) : CF_OK;
 }
 
 /* Opens a directory that is made when missing, one component; its owner is set when it was made. */
-static cf_err subdir_open(const cf_fs *const fs, const int dir_fd, const char *const name, const cf_owner *const owner, int *const ret_fd,
-                          cf_error *const e)
+static cf_err subdir_open(const cf_fs *const fs, const int dir_fd, const char *const name,
+                          const cf_owner *const owner, int *const ret_fd, cf_error *const e)
 {
     CF_CLEANUP(cf_fd_closep) int fd = -1;
     const cf_err made = fs->ops->mkdir_at(fs, dir_fd, name, 0755, e);
@@ -108,14 +117,16 @@ static cf_err subdir_open(const cf_fs *const fs, const int dir_fd, const char *c
 }
 
 /* mkdir -p, then open. The path is the operator's: links in it are followed, but not at its end. */
-static cf_err path_open(const cf_fs *const fs, const char *const path, const cf_owner *const owner, int *const ret_fd, cf_error *const e)
+static cf_err path_open(const cf_fs *const fs, const char *const path, const cf_owner *const owner,
+                        int *const ret_fd, cf_error *const e)
 {
     char part[CF_PATH_LEN_MAX];
 
     for (const char *at = path; (at = strchr(at + 1, '/')) != NULL;) {
         if (at[1] == '\0')
             break;
-        CF_ENSURE((size_t)(at - path) < sizeof(part), e, CF_ERR_USAGE, "path '%.100s...' is longer than %d bytes", path, CF_PATH_LEN_MAX);
+        CF_ENSURE((size_t)(at - path) < sizeof(part), e, CF_ERR_USAGE,
+                  "path '%.100s...' is longer than %d bytes", path, CF_PATH_LEN_MAX);
         (void)snprintf(part, sizeof(part), "%.*s", (int)(at - path), path);
         const cf_err err = fs->ops->mkdir_at(fs, CF_FS_CWD, part, 0755, e);
         if (err != CF_OK && err != CF_ERR_EXISTS) {
@@ -127,7 +138,8 @@ static cf_err path_open(const cf_fs *const fs, const char *const path, const cf_
     return subdir_open(fs, CF_FS_CWD, path, owner, ret_fd, e);
 }
 
-static cf_err marker_fill(const cf_target *const t, const int fd, const char *const tmp, const char *const text, cf_error *const e)
+static cf_err marker_fill(const cf_target *const t, const int fd, const char *const tmp,
+                          const char *const text, cf_error *const e)
 {
     CF_TRY(t->fs->ops->pwrite(t->fs, fd, cf_slice_str(text), 0, e));
     CF_TRY(t->fs->ops->sync(t->fs, fd, e));
@@ -136,7 +148,8 @@ static cf_err marker_fill(const cf_target *const t, const int fd, const char *co
 }
 
 /* Whole or not there: half a marker would make what follows somebody else's directory. */
-static cf_err marker_write(const cf_target *const t, const char *const node, const cf_run_id *const run, cf_error *const e)
+static cf_err marker_write(const cf_target *const t, const char *const node,
+                           const cf_run_id *const run, cf_error *const e)
 {
     static const char tmp[] = CF_RESTORE_MARKER CF_RESTORE_TMP;
     CF_CLEANUP(cf_fd_closep) int fd = -1;
@@ -157,7 +170,8 @@ static cf_err marker_write(const cf_target *const t, const char *const node, con
     return err;
 }
 
-cf_err cf_target_make(cf_target *const t, const char *const node, const cf_run_id *const run, const cf_owner *const owner, cf_error *const e)
+cf_err cf_target_make(cf_target *const t, const char *const node, const cf_run_id *const run,
+                      const cf_owner *const owner, cf_error *const e)
 {
     if (t->db_fd < 0)
         CF_TRY_AS(path_open(t->fs, t->db, owner, &t->db_fd, e), e, "make target");
@@ -165,12 +179,14 @@ cf_err cf_target_make(cf_target *const t, const char *const node, const cf_run_i
     if (t->index_fd < 0 && t->index != NULL)
         CF_TRY_AS(path_open(t->fs, t->index, owner, &t->index_fd, e), e, "make index target");
     else if (t->index_fd < 0)
-        CF_TRY_AS(subdir_open(t->fs, t->db_fd, "index", owner, &t->index_fd, e), e, "make index target");
+        CF_TRY_AS(subdir_open(t->fs, t->db_fd, "index", owner, &t->index_fd, e), e,
+                  "make index target");
     return CF_OK;
 }
 
 /* The nearest directory that is there: where the free bytes of a missing target are counted. */
-static cf_err nearest_open(const cf_fs *const fs, const char *const path, int *const ret_fd, cf_error *const e)
+static cf_err nearest_open(const cf_fs *const fs, const char *const path, int *const ret_fd,
+                           cf_error *const e)
 {
     char part[CF_PATH_LEN_MAX];
 
@@ -191,7 +207,8 @@ typedef struct volume {
     uint64_t dev, free_bytes;
 } volume;
 
-static cf_err volume_look(const cf_fs *const fs, const int fd, const char *const path, volume *const ret, cf_error *const e)
+static cf_err volume_look(const cf_fs *const fs, const int fd, const char *const path,
+                          volume *const ret, cf_error *const e)
 {
     CF_CLEANUP(cf_fd_closep) int near_fd = -1;
     cf_stat st = {0};
@@ -205,7 +222,8 @@ static cf_err volume_look(const cf_fs *const fs, const int fd, const char *const
     return CF_OK;
 }
 
-cf_err cf_target_check_space(const cf_target *const t, const uint64_t db_bytes, const uint64_t index_bytes, cf_error *const e)
+cf_err cf_target_check_space(const cf_target *const t, const uint64_t db_bytes,
+                             const uint64_t index_bytes, cf_error *const e)
 {
     volume db = {0}, index = {0};
 
@@ -213,15 +231,19 @@ cf_err cf_target_check_space(const cf_target *const t, const uint64_t db_bytes, 
     CF_TRY(volume_look(t->fs, t->index_fd, t->index != NULL ? t->index : t->db, &index, e));
     const bool shared = t->index == NULL || db.dev == index.dev;
     const uint64_t need = shared ? db_bytes + index_bytes : db_bytes;
-    CF_ENSURE(need <= db.free_bytes, e, CF_ERR_NO_SPACE, "the restore needs %llu bytes on '%s', where %llu are free\nHINT: nothing was written",
-              (unsigned long long)need, t->db, (unsigned long long)db.free_bytes);
-    CF_ENSURE(shared || index_bytes <= index.free_bytes, e, CF_ERR_NO_SPACE,
-              "the restore needs %llu bytes on '%s', where %llu are free\nHINT: nothing was written", (unsigned long long)index_bytes, t->index,
-              (unsigned long long)index.free_bytes);
+    CF_ENSURE(
+        need <= db.free_bytes, e, CF_ERR_NO_SPACE,
+        "the restore needs %llu bytes on '%s', where %llu are free\nHINT: nothing was written",
+        (unsigned long long)need, t->db, (unsigned long long)db.free_bytes);
+    CF_ENSURE(
+        shared || index_bytes <= index.free_bytes, e, CF_ERR_NO_SPACE,
+        "the restore needs %llu bytes on '%s', where %llu are free\nHINT: nothing was written",
+        (unsigned long long)index_bytes, t->index, (unsigned long long)index.free_bytes);
     return CF_OK;
 }
 
-static cf_err role_of(const cf_target *const t, const char *const path, int *const ret_fd, const char **const ret_rest, cf_error *const e)
+static cf_err role_of(const cf_target *const t, const char *const path, int *const ret_fd,
+                      const char **const ret_rest, cf_error *const e)
 {
     const struct {
         const char *role;
@@ -235,10 +257,13 @@ static cf_err role_of(const cf_target *const t, const char *const path, int *con
             return CF_OK;
         }
     }
-    CF_FAIL(e, CF_ERR_DAMAGE, "path '%s' of the manifest belongs to no directory of this profile (db/, index/)", path);
+    CF_FAIL(e, CF_ERR_DAMAGE,
+            "path '%s' of the manifest belongs to no directory of this profile (db/, index/)",
+            path);
 }
 
-cf_err cf_target_open_parent(const cf_target *const t, const char *const path, const cf_owner *const owner, int *const ret_fd,
+cf_err cf_target_open_parent(const cf_target *const t, const char *const path,
+                             const cf_owner *const owner, int *const ret_fd,
                              const char **const ret_name, cf_error *const e)
 {
     CF_CLEANUP(cf_fd_closep) int fd = -1;
@@ -247,20 +272,25 @@ cf_err cf_target_open_parent(const cf_target *const t, const char *const path, c
 
     CF_TRY(role_of(t, path, &role_fd, &rest, e));
     CF_TRY(t->fs->ops->dir_open(t->fs, role_fd, ".", &fd, e));
-    for (const char *slash = strchr(rest, '/'); slash != NULL; rest = slash + 1, slash = strchr(rest, '/')) {
+    for (const char *slash = strchr(rest, '/'); slash != NULL;
+         rest = slash + 1, slash = strchr(rest, '/')) {
         char part[CF_NAME_SIZE];
         cf_error why = {0};
         int sub_fd = -1;
 
-        CF_ENSURE((size_t)(slash - rest) < sizeof(part), e, CF_ERR_DAMAGE, "path '%s' has a component longer than a file name", path);
+        CF_ENSURE((size_t)(slash - rest) < sizeof(part), e, CF_ERR_DAMAGE,
+                  "path '%s' has a component longer than a file name", path);
         (void)snprintf(part, sizeof(part), "%.*s", (int)(slash - rest), rest);
         if (subdir_open(t->fs, fd, part, owner, &sub_fd, &why) != CF_OK)
-            CF_FAIL(e, CF_ERR_TARGET, "'%s' of '%s' cannot be entered: %s\nHINT: a link or a file stands in the way, or permission is missing", part,
-                    path, why.message);
+            CF_FAIL(e, CF_ERR_TARGET,
+                    "'%s' of '%s' cannot be entered: %s\nHINT: a link or a file stands in the way, "
+                    "or permission is missing",
+                    part, path, why.message);
         (void)close_fd(t->fs, &fd, NULL);
         fd = sub_fd;
     }
-    CF_ENSURE(strlen(rest) + sizeof(CF_RESTORE_TMP) < CF_NAME_SIZE, e, CF_ERR_DAMAGE, "path '%s' ends in a name longer than a file may have", path);
+    CF_ENSURE(strlen(rest) + sizeof(CF_RESTORE_TMP) < CF_NAME_SIZE, e, CF_ERR_DAMAGE,
+              "path '%s' ends in a name longer than a file may have", path);
     *ret_fd = fd;
     *ret_name = rest;
     fd = -1;

@@ -33,8 +33,7 @@ void cf_directory_unlockp(pthread_mutex_t **lock)
 static cf_err root_open(cf_directory *d, int *ret_fd, cf_error *e)
 {
     char *const text = cf_alloc(strlen(d->path) + 3, 1);
-    CF_CLEANUP(cf_freep)
-    char *path = text;
+    CF_CLEANUP(cf_freep) char *path = text;
     CF_ENSURE(path != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     memcpy(path, d->path, strlen(d->path));
     memcpy(path + strlen(d->path), "/.", 2);
@@ -103,8 +102,7 @@ static cf_err walk_step(cf_directory *d, const char *name, const char *key, cf_w
 cf_err cf_directory_walk(cf_directory *d, int root_fd, const char *key, cf_walk how, cf_dir_fd *ret,
                          cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd at = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd at = {.fs = d->fs, .fd = -1};
     char name[CF_KEY_COMPONENT_LEN_MAX + 1];
     CF_TRY(d->fs->ops->dir_open(d->fs, root_fd, ".", &at.fd, e));
     for (const char *rest = key;;) {
@@ -192,8 +190,7 @@ cf_err cf_directory_explain(cf_directory *d, cf_err err, int root_fd, const char
 static cf_err object_open(cf_directory *d, const char *key, cf_dir_fd *ret, cf_stat *ret_stat,
                           cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd dir = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = d->fs, .fd = -1};
     int root_fd = -1;
     CF_TRY(cf_store_key_check(key, e));
     CF_TRY(cf_directory_enter(d, &root_fd, e));
@@ -212,16 +209,14 @@ static cf_err directory_get(cf_store *s, const char *key, uint64_t offset, uint6
                             cf_store_sink sink, void *sink_impl, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd file = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd file = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     uint64_t left = 0;
     CF_TRY(object_open(d, key, &file, &st, e));
     CF_TRY(cf_store_range_check(key, st.size_bytes, offset, len, &left, e));
 
     const size_t room = left < CF_DIRECTORY_GET_BYTES ? (size_t)left : CF_DIRECTORY_GET_BYTES;
-    CF_CLEANUP(cf_freep)
-    uint8_t *bytes = cf_alloc(room, 1);
+    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(room, 1);
     CF_ENSURE(bytes != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", room);
     while (left > 0) {
         const size_t want = left < room ? (size_t)left : room;
@@ -242,8 +237,7 @@ static cf_err directory_get(cf_store *s, const char *key, uint64_t offset, uint6
 static cf_err directory_head(cf_store *s, const char *key, cf_object_stat *ret, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd dir = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     int root_fd = -1;
     CF_TRY(cf_store_key_check(key, e));
@@ -272,8 +266,7 @@ static void remove_empty(cf_directory *d, int root_fd, const char *key)
 
 static cf_err delete_one(cf_directory *d, int root_fd, const char *key, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd dir = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     cf_err err = cf_directory_walk(d, root_fd, key, CF_WALK_FIND, &dir, e);
     if (err == CF_OK)
@@ -312,8 +305,7 @@ static cf_err directory_delete_many(cf_store *s, const char *const *keys, size_t
 /* Make path[0..len) when it is not there, and sync the folder it is in. */
 static cf_err make_one(cf_directory *d, char *path, size_t len, size_t parent_len, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd parent = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd parent = {.fs = d->fs, .fd = -1};
     const char kept = path[len];
     path[len] = '\0';
     const cf_err err = d->fs->ops->mkdir_at(d->fs, CF_FS_CWD, path, 0700, e);
@@ -323,8 +315,7 @@ static cf_err make_one(cf_directory *d, char *path, size_t len, size_t parent_le
     CF_TRY(err);
     char *const dot =
         cf_strndup(path, parent_len + 2); /* "/a/" and one byte more, which becomes "." */
-    CF_CLEANUP(cf_freep)
-    char *parent_path = dot;
+    CF_CLEANUP(cf_freep) char *parent_path = dot;
     CF_ENSURE(parent_path != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     parent_path[parent_len + 1] = '.';
     CF_TRY(d->fs->ops->dir_open(d->fs, CF_FS_CWD, parent_path, &parent.fd, e));
@@ -338,8 +329,7 @@ static cf_err directory_create(cf_store *s, cf_error *e)
     if (cf_directory_enter(d, &root_fd, NULL) == CF_OK)
         return CF_OK;
     char *const copy = cf_strdup(d->path);
-    CF_CLEANUP(cf_freep)
-    char *path = copy;
+    CF_CLEANUP(cf_freep) char *path = copy;
     CF_ENSURE(path != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     for (size_t at = 0; path[at] != '\0';) {
         const size_t end = at + 1 + strcspn(path + at + 1, "/");
@@ -356,8 +346,7 @@ static cf_err directory_create(cf_store *s, cf_error *e)
 static cf_err directory_now_utc_ms(cf_store *s, int64_t *ret, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd file = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd file = {.fs = d->fs, .fd = -1};
     char name[CF_DIRECTORY_TMP_SIZE];
     cf_stat st = {0};
     int root_fd = -1;
@@ -421,8 +410,7 @@ cf_err cf_store_directory_new(const cf_fs *fs, const cf_world *world, const char
                               cf_store **ret, cf_error *e)
 {
     CF_ENSURE(path[0] == '/', e, CF_ERR_USAGE, "directory '%.900s' is not an absolute path", path);
-    CF_CLEANUP(cf_freep)
-    char *copy = cf_strdup(path);
+    CF_CLEANUP(cf_freep) char *copy = cf_strdup(path);
     cf_directory *d = NULL;
     CF_ENSURE(copy != NULL, e, CF_ERR_NO_MEMORY, "allocate a path");
     for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)

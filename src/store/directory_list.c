@@ -106,12 +106,10 @@ static cf_err list_file(list_run *l, const char *name, const cf_stat *st, cf_err
 static cf_err any_object(list_run *l, int dir_fd, bool *ret, cf_error *e)
 {
     const cf_fs *const fs = l->d->fs;
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     CF_TRY(names_read(l->d, dir_fd, &names, e));
     for (size_t i = 0; i < names.count && !*ret; i++) {
-        CF_CLEANUP(cf_dir_fd_closep)
-        cf_dir_fd child = {.fs = fs, .fd = -1};
+        CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd child = {.fs = fs, .fd = -1};
         cf_stat st = {0};
         if (!cf_store_component_ok(cf_slice_str(cf_names_at(&names, i))))
             continue;
@@ -143,8 +141,7 @@ static cf_err list_below(list_run *l, int dir_fd, cf_error *e)
 /* One folder under the current path; one that vanished meanwhile holds nothing. */
 static cf_err list_child(list_run *l, int dir_fd, const char *name, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd child = {.fs = l->d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd child = {.fs = l->d->fs, .fd = -1};
     const size_t len = l->path_len;
     if (!path_push(l, name, "/"))
         return CF_OK;
@@ -240,8 +237,7 @@ static cf_err list_folder(list_run *l, int dir_fd, cf_error *e)
         CF_TRY(list_name(l, dir_fd, &one, child, e));
         return release(l, dir_fd, &one, NULL, e);
     }
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     held h = {.count = 0};
     CF_TRY(names_read(l->d, dir_fd, &names, e));
     for (size_t i = 0; i < names.count && !l->stop; i++)
@@ -253,8 +249,7 @@ cf_err cf_directory_list(cf_store *s, const char *prefix, const char *after, con
                          cf_store_list_fn fn, void *impl, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd top = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd top = {.fs = d->fs, .fd = -1};
     list_run l = {
         .d = d,
         .prefix = cf_slice_str(prefix),

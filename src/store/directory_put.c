@@ -60,8 +60,7 @@ cf_err cf_directory_tmp_open(cf_directory *d, int root_fd, char ret_name[CF_DIRE
 /* Old by the filesystem's own time, and nobody holds its lock. */
 static void sweep_one(cf_directory *d, int tmp_fd, const char *name, int64_t now_ns)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd file = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd file = {.fs = d->fs, .fd = -1};
     cf_stat st = {0};
     if (d->fs->ops->file_open(d->fs, tmp_fd, name, CF_FS_READ, &file.fd, NULL) != CF_OK)
         return;
@@ -77,10 +76,8 @@ static void sweep_one(cf_directory *d, int tmp_fd, const char *name, int64_t now
  * the next time. */
 static void sweep(cf_directory *d, int root_fd, int fresh_fd)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd tmp = {.fs = d->fs, .fd = -1};
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd tmp = {.fs = d->fs, .fd = -1};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     cf_stat fresh = {0};
     bool swept = true;
     {
@@ -104,8 +101,7 @@ cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *op
                              cf_store_put **ret, cf_error *e)
 {
     cf_directory *const d = cf_directory_of(s);
-    CF_CLEANUP(put_freep)
-    cf_store_put *p = NULL;
+    CF_CLEANUP(put_freep) cf_store_put *p = NULL;
     CF_TRY(cf_store_key_check(key, e));
     CF_NEW(p, e);
     p->d = d;
@@ -221,8 +217,7 @@ static cf_err name_over(cf_store_put *p, const cf_stat *mine, int dir_fd, cf_err
 
 static cf_err name_once(cf_store_put *p, const cf_stat *mine, cf_error *e)
 {
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd dir = {.fs = p->d->fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = p->d->fs, .fd = -1};
     CF_TRY(cf_directory_walk(p->d, p->root_fd, p->key, CF_WALK_MAKE, &dir, e));
     return p->create_only ? name_new(p, mine, dir.fd, e) : name_over(p, mine, dir.fd, e);
 }
@@ -243,8 +238,7 @@ static cf_err name_it(cf_store_put *p, const cf_stat *mine, cf_error *e)
 static cf_err finish_steps(cf_store_put *p, uint8_t *ret_sha256, cf_error *e)
 {
     const cf_fs *const fs = p->d->fs;
-    CF_CLEANUP(cf_dir_fd_closep)
-    cf_dir_fd dir = {.fs = fs, .fd = -1};
+    CF_CLEANUP(cf_dir_fd_closep) cf_dir_fd dir = {.fs = fs, .fd = -1};
     cf_stat mine = {0};
     CF_TRY(cf_hash_final(&p->hash, ret_sha256, e));
     CF_TRY(fs->ops->sync(fs, p->file.fd, e)); /* 1. the bytes are safe           */
@@ -256,8 +250,7 @@ static cf_err finish_steps(cf_store_put *p, uint8_t *ret_sha256, cf_error *e)
 
 cf_err cf_directory_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(put_freep)
-    cf_store_put *p = put;
+    CF_CLEANUP(put_freep) cf_store_put *p = put;
     cf_stored stored = {.size_bytes = p->size_bytes, .digest.kind = CF_DIGEST_SHA256};
     CF_ENSURE(!p->broken, e, CF_ERR_IO, "an earlier write of object '%s' failed", p->key);
     const cf_err err = finish_steps(p, stored.digest.sha256, e);
@@ -270,8 +263,7 @@ cf_err cf_directory_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 cf_err cf_directory_put(cf_store *s, const char *key, cf_slice body, const cf_put_opts *opts,
                         cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(put_freep)
-    cf_store_put *p = NULL;
+    CF_CLEANUP(put_freep) cf_store_put *p = NULL;
     CF_TRY(cf_directory_put_open(s, key, opts, &p, e));
     CF_TRY(cf_directory_put_write(p, body, e));
     return cf_directory_put_finish(CF_STEAL(p), ret, e);

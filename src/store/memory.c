@@ -189,8 +189,7 @@ static cf_err leave(memory *m, cf_store_op op, const char *key, cf_error *e)
 
 static cf_err digest_parts(cf_slice body, uint64_t part_bytes, cf_digest *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash all = {0};
+    CF_CLEANUP(cf_hash_deinit) cf_hash all = {0};
     CF_TRY(cf_hash_init(&all, CF_HASH_SHA256, e));
     for (size_t at = 0; at < body.len; at += (size_t)part_bytes) {
         const size_t n = body.len - at < part_bytes ? body.len - at : (size_t)part_bytes;
@@ -271,8 +270,7 @@ static cf_err memory_put_open(cf_store *s, const char *key, const cf_put_opts *o
                               cf_store_put **ret, cf_error *e)
 {
     memory *const m = memory_of(s);
-    CF_CLEANUP(put_freep)
-    cf_store_put *p = NULL;
+    CF_CLEANUP(put_freep) cf_store_put *p = NULL;
     CF_TRY(cf_store_key_check(key, e));
     CF_NEW(p, e);
     p->m = m;
@@ -296,8 +294,7 @@ static cf_err memory_put_write(cf_store_put *p, cf_slice bytes, cf_error *e)
 
 static cf_err memory_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(put_freep)
-    cf_store_put *p = put;
+    CF_CLEANUP(put_freep) cf_store_put *p = put;
     cf_stored stored = {0};
     CF_TRY(enter(p->m, CF_STORE_OP_PUT_FINISH, p->key, e));
     CF_TRY(stored_make(cf_buf_slice(&p->body), p->m->part_bytes, &stored, e));
@@ -348,8 +345,7 @@ static cf_err memory_get(cf_store *s, const char *key, uint64_t offset, uint64_t
                          cf_store_sink sink, void *sink_impl, cf_error *e)
 {
     memory *const m = memory_of(s);
-    CF_CLEANUP(blob_unrefp)
-    blob *body = NULL;
+    CF_CLEANUP(blob_unrefp) blob *body = NULL;
     uint64_t n = 0;
     CF_TRY(cf_store_key_check(key, e));
     CF_TRY(enter(m, CF_STORE_OP_GET, key, e));

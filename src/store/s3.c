@@ -93,8 +93,7 @@ static cf_err store_put_open(cf_store *store, const char *key, const cf_put_opts
 {
     s3_store *const s = s3_of(store);
     const s3_put_opts put = put_opts_of(opts);
-    CF_CLEANUP(cf_freep)
-    cf_store_put *p = NULL;
+    CF_CLEANUP(cf_freep) cf_store_put *p = NULL;
     char id[CF_STORE_ID_LEN + 1];
     full_key k;
     CF_TRY(full(s, key, &k, e));
@@ -113,8 +112,7 @@ static cf_err store_put_write(cf_store_put *p, cf_slice bytes, cf_error *e)
 
 static cf_err store_put_finish(cf_store_put *put, cf_stored *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_freep)
-    cf_store_put *p = put;
+    CF_CLEANUP(cf_freep) cf_store_put *p = put;
     s3_put_result result = {0};
     CF_TRY(s3_upload_finish(p->upload, &result, e));
     stored_of(&result, ret);
@@ -258,10 +256,8 @@ static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t
         CF_TRY(cf_store_key_check(keys[i], e));
         text_len += s->prefix_len + strlen(keys[i]) + 1;
     }
-    CF_CLEANUP(cf_freep)
-    char *text = cf_alloc(text_len, 1);
-    CF_CLEANUP(cf_freep)
-    const char **full_keys = cf_alloc(key_total, sizeof(*full_keys));
+    CF_CLEANUP(cf_freep) char *text = cf_alloc(text_len, 1);
+    CF_CLEANUP(cf_freep) const char **full_keys = cf_alloc(key_total, sizeof(*full_keys));
     CF_ENSURE(text != NULL && full_keys != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu keys",
               key_total);
     char *at = text;
@@ -357,8 +353,7 @@ static const cf_store_ops s3_ops = {
 
 cf_err cf_store_s3_new(const s3_client_opts *opts, const char *prefix, cf_store **ret, cf_error *e)
 {
-    CF_CLEANUP(cf_freep)
-    s3_store *s = NULL;
+    CF_CLEANUP(cf_freep) s3_store *s = NULL;
     const char *from = prefix != NULL ? prefix : "";
     from += strspn(from, "/");
     size_t len = strlen(from);

@@ -75,8 +75,7 @@ static cf_err prefix_check(const char *url, cf_slice prefix, cf_error *e)
 
 static cf_err s3_parse(const char *url, cf_slice rest, cf_store_url *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_store_url_deinit)
-    cf_store_url u = {.is_s3 = true};
+    CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {.is_s3 = true};
     const uint8_t *const slash = rest.len == 0 ? NULL : memchr(rest.ptr, '/', rest.len);
     const size_t bucket_len = slash == NULL ? rest.len : (size_t)(slash - rest.ptr);
     const cf_slice bucket = cf_slice_of(rest.ptr, bucket_len);
@@ -93,8 +92,7 @@ static cf_err s3_parse(const char *url, cf_slice rest, cf_store_url *ret, cf_err
 
 static cf_err file_parse(const char *url, cf_slice rest, cf_store_url *ret, cf_error *e)
 {
-    CF_CLEANUP(cf_store_url_deinit)
-    cf_store_url u = {0};
+    CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {0};
     CF_ENSURE(rest.len > 0 && rest.ptr[0] == '/', e, CF_ERR_USAGE,
               "repository '%s' is not an absolute path: three slashes are needed\nHINT: --repo "
               "file:///path",

@@ -66,8 +66,7 @@ static void test_error_long(void **state)
 static void test_buf(void **state)
 {
     (void)state;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_error e = {0};
     const char *text = NULL;
     cf_buf_init(&b, 10);
@@ -97,8 +96,7 @@ static void test_buf(void **state)
 static void test_buf_growth(void **state)
 {
     (void)state;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_buf_init(&b, 1 << 20);
     const unsigned long before = cf_alloc_count();
     for (int i = 0; i < 1 << 20; i++)
@@ -127,12 +125,10 @@ static void test_alloc(void **state)
     assert_null(cf_alloc(SIZE_MAX, 2));
     assert_null(cf_realloc(NULL, SIZE_MAX, 2));
     cf_alloc_fail_at(2);
-    CF_CLEANUP(cf_freep)
-    char *a = cf_strdup("a");
+    CF_CLEANUP(cf_freep) char *a = cf_strdup("a");
     assert_non_null(a);
     assert_null(cf_strdup("b"));
-    CF_CLEANUP(cf_freep)
-    char *c = cf_strndup("cd", 1);
+    CF_CLEANUP(cf_freep) char *c = cf_strndup("cd", 1);
     assert_string_equal(c, "c");
     /* Exactly one fails, whichever thread meets it. */
     pthread_t threads[4];
@@ -188,8 +184,7 @@ static void test_hash(void **state)
 static void test_hash_running(void **state)
 {
     (void)state;
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash h = {0};
+    CF_CLEANUP(cf_hash_deinit) cf_hash h = {0};
     uint8_t whole[CF_SHA256_LEN];
     uint8_t parts[CF_SHA256_LEN];
     char hex[CF_SHA256_HEX_SIZE];
@@ -233,10 +228,8 @@ static void test_text_refused(void **state)
 static void test_secret(void **state)
 {
     (void)state;
-    CF_CLEANUP(cf_secret_deinit)
-    cf_secret a = {0};
-    CF_CLEANUP(cf_secret_deinit)
-    cf_secret b = {0};
+    CF_CLEANUP(cf_secret_deinit) cf_secret a = {0};
+    CF_CLEANUP(cf_secret_deinit) cf_secret b = {0};
     static uint8_t large[CF_SECRET_LEN_MAX + 1];
     cf_error e = {0};
     assert_false(cf_secret_is_set(&a));

@@ -36,8 +36,7 @@ static void box_init(box *b)
 
 static void box_deinit(box *b)
 {
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     if (b->fs->ops->list(b->fs, b->dir, &names, NULL) == CF_OK)
         for (size_t i = 0; i < names.count; i++)
             if (unlinkat(b->dir, cf_names_at(&names, i), 0) != 0)
@@ -58,8 +57,7 @@ static int create(const box *b, const char *name, const char *text)
 static void test_file(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
+    CF_CLEANUP(box_deinit) box b;
     cf_error e = {0};
     cf_stat st = {0};
     char text[16] = "";
@@ -67,8 +65,7 @@ static void test_file(void **state)
     uint64_t free_bytes = 0;
     box_init(&b);
     const cf_fs_ops *const o = b.fs->ops;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = create(&b, "a", "hello");
+    CF_CLEANUP(cf_fd_closep) int fd = create(&b, "a", "hello");
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
     assert_int_equal(o->pwrite(b.fs, fd, cf_slice_str("!"), 7, &e), CF_OK);
     assert_int_equal(o->pread(b.fs, fd, text, sizeof(text), 0, &len, &e), CF_OK);
@@ -102,15 +99,12 @@ static void test_file(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(box_deinit) box b;
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     static const char *const sorted[] = {"A", "a", "a-", "a.", "ab", "b", "\xC3\xA9"};
     box_init(&b);
     for (size_t i = 7; i > 0; i--) {
-        CF_CLEANUP(cf_fd_closep)
-        int fd = create(&b, sorted[i - 1], "");
+        CF_CLEANUP(cf_fd_closep) int fd = create(&b, sorted[i - 1], "");
         assert_true(fd >= 0);
     }
     for (int again = 0; again < 2; again++) { /* the descriptor's position does not count */
@@ -123,8 +117,7 @@ static void test_names(void **state)
     unsigned long n = 0;
     cf_err err = CF_ERR_NO_MEMORY;
     while (err == CF_ERR_NO_MEMORY) {
-        CF_CLEANUP(cf_names_deinit)
-        cf_names torture = {0};
+        CF_CLEANUP(cf_names_deinit) cf_names torture = {0};
         cf_alloc_fail_at(++n);
         err = b.fs->ops->list(b.fs, b.dir, &torture, NULL);
         cf_alloc_fail_at(0);
@@ -136,16 +129,13 @@ static void test_names(void **state)
 static void test_many_names(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
-    CF_CLEANUP(cf_names_deinit)
-    cf_names names = {0};
+    CF_CLEANUP(box_deinit) box b;
+    CF_CLEANUP(cf_names_deinit) cf_names names = {0};
     box_init(&b);
     for (int i = 2999; i >= 0; i--) {
         char name[32];
         (void)snprintf(name, sizeof(name), "chunk-%06d.000000", i);
-        CF_CLEANUP(cf_fd_closep)
-        int fd = create(&b, name, "");
+        CF_CLEANUP(cf_fd_closep) int fd = create(&b, name, "");
         assert_true(fd >= 0);
     }
     assert_int_equal(b.fs->ops->list(b.fs, b.dir, &names, NULL), CF_OK);
@@ -157,15 +147,13 @@ static void test_many_names(void **state)
 static void test_moves(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
+    CF_CLEANUP(box_deinit) box b;
     cf_error e = {0};
     cf_stat st = {0};
     char target[8];
     box_init(&b);
     const cf_fs_ops *const o = b.fs->ops;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = create(&b, "a", "1");
+    CF_CLEANUP(cf_fd_closep) int fd = create(&b, "a", "1");
     assert_true(fd >= 0);
     assert_int_equal(o->link_at(b.fs, b.dir, "a", "b", &e), CF_OK);
     assert_int_equal(o->link_at(b.fs, b.dir, "a", "b", &e), CF_ERR_EXISTS);
@@ -190,11 +178,9 @@ static void test_moves(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
+    CF_CLEANUP(box_deinit) box b;
     cf_error e = {0};
-    CF_CLEANUP(cf_fd_closep)
-    int fd = -1;
+    CF_CLEANUP(cf_fd_closep) int fd = -1;
     box_init(&b);
     const cf_fs_ops *const o = b.fs->ops;
     assert_int_equal(o->file_open(b.fs, b.dir, "no", CF_FS_READ, &fd, &e), CF_ERR_NOT_FOUND);
@@ -224,15 +210,12 @@ static void test_refused(void **state)
 static void test_lock(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
+    CF_CLEANUP(box_deinit) box b;
     cf_error e = {0};
     box_init(&b);
     const cf_fs_ops *const o = b.fs->ops;
-    CF_CLEANUP(cf_fd_closep)
-    int one = create(&b, "a", "");
-    CF_CLEANUP(cf_fd_closep)
-    int two = -1;
+    CF_CLEANUP(cf_fd_closep) int one = create(&b, "a", "");
+    CF_CLEANUP(cf_fd_closep) int two = -1;
     assert_int_equal(o->file_open(b.fs, b.dir, "a", CF_FS_READ, &two, &e), CF_OK);
     assert_int_equal(o->lock(b.fs, one, CF_FS_LOCK_SHARED, &e), CF_OK);
     assert_int_equal(o->lock(b.fs, two, CF_FS_LOCK_SHARED, &e), CF_OK);
@@ -244,16 +227,12 @@ static void test_lock(void **state)
 static void test_read_small(void **state)
 {
     (void)state;
-    CF_CLEANUP(box_deinit)
-    box b;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf exact = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf small = {0};
+    CF_CLEANUP(box_deinit) box b;
+    CF_CLEANUP(cf_buf_deinit) cf_buf exact = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf small = {0};
     cf_error e = {0};
     box_init(&b);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = create(&b, "a", "12345");
+    CF_CLEANUP(cf_fd_closep) int fd = create(&b, "a", "12345");
     assert_true(fd >= 0);
     cf_buf_init(&exact, 5);
     cf_buf_init(&small, 4);

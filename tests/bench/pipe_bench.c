@@ -142,8 +142,7 @@ static cf_err run(int argc, char **argv, const bench_args *args, cf_error *e)
                                      .put_upload_id = put_upload_id};
     cf_store store = {.ops = &ops};
     unsigned seq = 0;
-    CF_CLEANUP(cf_upload_freep)
-    cf_upload *u = NULL;
+    CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
     cf_upload_opts opts = {.store = &store,
                            .fs = cf_fs_real(),
                            .world = cf_world_real(),

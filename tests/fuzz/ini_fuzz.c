@@ -12,8 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    CF_CLEANUP(s3_ini_deinit)
-    s3_ini ini = {0};
+    CF_CLEANUP(s3_ini_deinit) s3_ini ini = {0};
     cf_error e = {0};
     if (size == 0)
         return 0;

@@ -50,12 +50,9 @@ static void fuzz_base64(cf_slice s)
 
 static void fuzz_uri(cf_slice s)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf encoded = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf decoded = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf path = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf encoded = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf decoded = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf path = {0};
     cf_buf_init(&encoded, 1 << 20);
     cf_buf_init(&decoded, 1 << 20);
     cf_buf_init(&path, 1 << 20);

@@ -21,12 +21,9 @@ static void key_check(cf_slice key)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const cf_slice body = cf_slice_of(data, size);
-    CF_CLEANUP(s3_xml_page_deinit)
-    s3_xml_page page = {0};
-    CF_CLEANUP(s3_xml_uploads_deinit)
-    s3_xml_uploads uploads = {0};
-    CF_CLEANUP(s3_xml_deletions_deinit)
-    s3_xml_deletions deletions = {0};
+    CF_CLEANUP(s3_xml_page_deinit) s3_xml_page page = {0};
+    CF_CLEANUP(s3_xml_uploads_deinit) s3_xml_uploads uploads = {0};
+    CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions deletions = {0};
     char id[S3_UPLOAD_ID_LEN_MAX + 1];
     char etag[S3_ETAG_LEN_MAX + 1];
     bool failed = false;

@@ -6,6 +6,7 @@ each kind of event and for steps spread over all of them, the event happens just
 the while. GAPS_TOTAL backups (240), GAPS_JOBS at once (2).
 """
 import collections
+import json
 import os
 import random
 import shutil
@@ -70,8 +71,13 @@ class Gaps(ferry.Case):
         self.answered_well(trace, event)
         restored = ferry.run("restore", "--repo", url, "--node", "kdb-1", "latest", "--target", target)
         self.assertEqual(restored.code, 0, where + repr(restored))
-        check = ferry.subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", str(SEED)], capture_output=True, text=True)
+        check = ferry.subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", str(SEED), "--json"], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, where + check.stdout + trace.read_text()[-6000:])
+        # An index that is thrown away, a file that is deleted: it starts, but it is not what was promised.
+        # (A node that was cut below its index before the first look has dropped it itself.)
+        dropped = ["warning", "indexmap", "is missing: full rebuild from the log"] if event in TRUNCATES else None
+        warnings = [x for x in json.loads(check.stdout)["findings"] if x[0] == "warning" and x != dropped]
+        self.assertEqual(warnings, [], where + trace.read_text()[-6000:])
         chaser = int.from_bytes((target / "chaser.chk").read_bytes(), "little")
         if event not in TRUNCATES:      # what was acknowledged before the run is in it
             self.assertGreaterEqual(chaser, acknowledged, where)

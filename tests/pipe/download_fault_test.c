@@ -68,8 +68,7 @@ static void test_nth_allocation_fails(void **state)
     unsigned long n = 1;
     trip_init(&t, KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
     for (; err != CF_OK; n++) {
-        CF_CLEANUP(cf_fd_closep)
-        int fd = -1;
+        CF_CLEANUP(cf_fd_closep) int fd = -1;
         cf_alloc_fail_at(n);
         err = download_one(&t, &fd, NULL);
         cf_alloc_fail_at(0);
@@ -87,8 +86,7 @@ static void test_callback_fails(void **state)
     cf_error e = {0};
     cf_download_item items[8];
     trip_init(&t, 8192, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(NULL, 0);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(NULL, 0);
     t.item.fd = fd;
     for (size_t i = 0; i < 8; i++)
         items[i] = t.item;

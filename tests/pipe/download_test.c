@@ -60,8 +60,7 @@ static void test_round_trips(void **state)
         for (uint32_t jobs = 1; jobs <= 8; jobs += 7) {
             trip t;
             cf_error e = {0};
-            CF_CLEANUP(cf_fd_closep)
-            int fd = -1;
+            CF_CLEANUP(cf_fd_closep) int fd = -1;
             trip_init(&t, row->len, row->hole, row->fill, row->how, row->md5);
             t.jobs = jobs;
             if (download_one(&t, &fd, &e) != CF_OK)
@@ -80,8 +79,7 @@ static void test_no_frame_list(void **state)
 {
     (void)state;
     trip t;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = -1;
+    CF_CLEANUP(cf_fd_closep) int fd = -1;
     trip_init(&t, 21 * KIT_MIB, 0, KIT_RANDOM, CF_UPLOAD_WHOLE, false);
     cf_extent x = t.item.extents[0];
     x.frame_bytes = NULL;
@@ -251,8 +249,7 @@ static void pack_harm(trip *t, harm h)
 {
     const char *const key = KIT_RUNS "run1/0000000000-pack-x.zst";
     cf_store *const s = t->run.store;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_buf_init(&b, 1 << 28);
     assert_int_equal(s->ops->get(s, key, 0, 0, kit_sink, &b, NULL), CF_OK);
     assert_int_equal(s->ops->delete_many(s, &key, 1, NULL), CF_OK);
@@ -275,8 +272,7 @@ static void test_damage(void **state)
         print_message("  %s\n", row->title);
         trip t;
         cf_error e = {0};
-        CF_CLEANUP(cf_fd_closep)
-        int fd = -1;
+        CF_CLEANUP(cf_fd_closep) int fd = -1;
         trip_init(&t, 9 * KIT_MIB, 8, KIT_TEXT, CF_UPLOAD_WHOLE, false);
         cf_extent x = t.item.extents[0];
         x.frame_bytes = NULL;
@@ -306,8 +302,7 @@ static void test_md5_of_too_few_bytes(void **state)
     (void)state;
     trip t;
     cf_error e = {0};
-    CF_CLEANUP(cf_fd_closep)
-    int fd = -1;
+    CF_CLEANUP(cf_fd_closep) int fd = -1;
     trip_init(&t, 15, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
     t.item.ends_with_md5 = true;
     assert_int_equal(download_one(&t, &fd, &e), CF_ERR_DAMAGE);
@@ -347,8 +342,7 @@ static void test_large_frames(void **state)
         trip t;
         cf_error e = {0};
         cf_extent x;
-        CF_CLEANUP(cf_fd_closep)
-        int fd = -1;
+        CF_CLEANUP(cf_fd_closep) int fd = -1;
         print_message("  %s\n", rows[i].title);
         trip_init(&t, 70 * KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
         foreign_put(&t, rows[i].window_log, &x);
@@ -383,8 +377,7 @@ static void test_verify_only(void **state)
         trip_init(&t, 5 * KIT_MIB, 0, KIT_TEXT, CF_UPLOAD_WHOLE, true);
         if (rows[i].flip != SIZE_MAX)
             t.bytes[rows[i].flip] ^= 1;
-        CF_CLEANUP(cf_fd_closep)
-        int fd = kit_file(t.bytes, (size_t)((int)t.len + rows[i].longer));
+        CF_CLEANUP(cf_fd_closep) int fd = kit_file(t.bytes, (size_t)((int)t.len + rows[i].longer));
         t.item.fd = fd;
         t.item.verify_only = true;
         atomic_store(&t.run.faults.ops_left, 1); /* the store is not asked */
@@ -461,8 +454,7 @@ static void test_memory_is_bounded(void **state)
         peak p = {0};
         /* One large file; 10,000 small ones. */
         trip_init(&t, n == 0 ? 200 * KIT_MIB : 8192, 0, KIT_RANDOM, CF_UPLOAD_WHOLE, false);
-        CF_CLEANUP(cf_fd_closep)
-        int fd = kit_file(NULL, 0);
+        CF_CLEANUP(cf_fd_closep) int fd = kit_file(NULL, 0);
         x = t.item.extents[0];
         t.item.fd = fd;
         t.jobs = 16;

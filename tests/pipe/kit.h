@@ -323,8 +323,7 @@ KIT_UNUSED static cf_err kit_upload(kit_run *r, const cf_upload_item *items, siz
                                     cf_error *e)
 {
     const cf_upload_opts opts = kit_upload_opts(r);
-    CF_CLEANUP(cf_upload_freep)
-    cf_upload *u = NULL;
+    CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
     r->run++;
     CF_TRY(cf_upload_new_limited(&opts, &r->limits, &u, e));
     for (size_t i = 0; i < total; i++)
@@ -380,8 +379,7 @@ static cf_err kit_sink(void *impl, cf_slice s, cf_error *e)
 
 static void kit_extent_decode(cf_store *store, const cf_extent *x, uint8_t *content)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf raw = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf raw = {0};
     char key[CF_KEY_LEN_MAX + 1];
     cf_buf_init(&raw, 1 << 30);
     (void)snprintf(key, sizeof(key), KIT_RUNS "%s", x->pack);

@@ -32,8 +32,7 @@ KIT_UNUSED static void trip_init(trip *t, size_t len, uint64_t hole, kit_fill fi
     kit_fill_bytes(t->bytes, len, fill, 11);
     if (md5)
         assert_int_equal(cf_md5(cf_slice_of(t->bytes, len - 16), t->bytes + len - 16, NULL), CF_OK);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(t->bytes, len);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(t->bytes, len);
     const cf_upload_item item = {.name = "db/file",
                                  .how = how,
                                  .fd = fd,
@@ -84,8 +83,7 @@ KIT_UNUSED static cf_download_opts opts_of(trip *t)
 KIT_UNUSED static cf_err download(trip *t, const cf_download_item *items, size_t total, cf_error *e)
 {
     const cf_download_opts opts = opts_of(t);
-    CF_CLEANUP(cf_download_freep)
-    cf_download *d = NULL;
+    CF_CLEANUP(cf_download_freep) cf_download *d = NULL;
     CF_TRY(cf_download_new(&opts, &d, e));
     for (size_t i = 0; i < total; i++)
         CF_TRY(cf_download_add(d, &items[i], e));

@@ -13,8 +13,7 @@ static void test_file_ends_early(void **state)
     cf_error e = {0};
     kit_run_init(&r);
     r.fs.end_bytes = 5 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(bytes, 9 * KIT_MIB);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 9 * KIT_MIB);
     const cf_upload_item item = {.name = "db/chunk",
                                  .how = CF_UPLOAD_WHOLE,
                                  .fd = fd,
@@ -159,21 +158,23 @@ static void test_error_stays(void **state)
     cf_error e = {0};
     kit_run_init(&r);
     const cf_upload_opts opts = kit_upload_opts(&r);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file((const uint8_t *)"hello", 5);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
     const cf_upload_item bad = {
         .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 6, .size_bytes = 6};
     {
-        CF_CLEANUP(cf_upload_freep)
-        cf_upload *u = NULL;
+        CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
         assert_int_equal(cf_upload_new(&opts, &u, NULL), CF_OK);
         assert_int_equal(cf_upload_add(u, &bad, NULL), CF_OK);
         for (int i = 0; i < 2; i++) {
             assert_int_equal(cf_upload_finish(u, &e), CF_ERR_SOURCE);
-            assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes\nHINT: it was cut while it was read; run again");
+            assert_string_equal(
+                e.message,
+                "file 't' ended at 5 of 6 bytes\nHINT: it was cut while it was read; run again");
         }
         assert_int_equal(cf_upload_add(u, &bad, &e), CF_ERR_SOURCE);
-        assert_string_equal(e.message, "file 't' ended at 5 of 6 bytes\nHINT: it was cut while it was read; run again");
+        assert_string_equal(
+            e.message,
+            "file 't' ended at 5 of 6 bytes\nHINT: it was cut while it was read; run again");
     }
     kit_run_deinit(&r);
 }
@@ -184,8 +185,7 @@ static void test_key_exists(void **state)
     kit_run r;
     cf_error e = {0};
     kit_run_init(&r);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file((const uint8_t *)"hello", 5);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
     const cf_upload_item item = {
         .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
     assert_int_equal(r.store->ops->put(r.store, KIT_RUNS "run1/0000000000-pack-small.zst",

@@ -55,8 +55,7 @@ static void test_round_trips(void **state)
         cf_error e = {0};
         kit_run_init(&r);
         kit_fill_bytes(bytes, t->len, t->fill, (uint32_t)i + 1);
-        CF_CLEANUP(cf_fd_closep)
-        int fd = kit_file(bytes, t->len);
+        CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, t->len);
         const cf_upload_item item = {.token = &r,
                                      .name = t->title,
                                      .how = t->how,
@@ -119,8 +118,7 @@ static void test_parts(void **state)
         kit_run r;
         kit_run_init(&r);
         kit_fill_bytes(bytes, 16 * KIT_MIB, KIT_TEXT, 7);
-        CF_CLEANUP(cf_fd_closep)
-        int before = kit_file(bytes, t->len_before);
+        CF_CLEANUP(cf_fd_closep) int before = kit_file(bytes, t->len_before);
         cf_upload_item item = {.name = "writer",
                                .how = CF_UPLOAD_PARTS,
                                .fd = before,
@@ -132,8 +130,7 @@ static void test_parts(void **state)
 
         if (t->change_at != SIZE_MAX)
             bytes[t->change_at] ^= 1;
-        CF_CLEANUP(cf_fd_closep)
-        int now = kit_file(bytes, t->len_now);
+        CF_CLEANUP(cf_fd_closep) int now = kit_file(bytes, t->len_now);
         item.fd = now;
         item.read_bytes = t->len_now;
         item.prior = first.extents;
@@ -156,8 +153,7 @@ static void test_prior_without_sha(void **state)
     kit_run r;
     kit_run_init(&r);
     kit_fill_bytes(bytes, KIT_MIB, KIT_TEXT, 7);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(bytes, KIT_MIB);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, KIT_MIB);
     cf_upload_item item = {.name = "writer",
                            .how = CF_UPLOAD_WHOLE,
                            .fd = fd,
@@ -209,8 +205,7 @@ static void test_md5(void **state)
         assert_int_equal(cf_md5(cf_slice_of(bytes, t->len), bytes + t->len, NULL), CF_OK);
         if (t->flip != SIZE_MAX)
             bytes[t->flip] ^= 0x10;
-        CF_CLEANUP(cf_fd_closep)
-        int fd = kit_file(bytes, t->len + 16);
+        CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, t->len + 16);
         const cf_upload_item item = {.name = t->title,
                                      .how = CF_UPLOAD_WHOLE,
                                      .fd = fd,
@@ -231,8 +226,7 @@ static void test_md5_of_too_few_bytes(void **state)
     (void)state;
     kit_run r;
     kit_run_init(&r);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file((const uint8_t *)"short", 5);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"short", 5);
     const cf_upload_item item = {.name = "t",
                                  .how = CF_UPLOAD_WHOLE,
                                  .fd = fd,
@@ -294,8 +288,7 @@ static void test_packs_are_cut(void **state)
     kit_run_init(&r);
     kit_fill_bytes(bytes, 30 * KIT_MIB, KIT_TEXT, 5);
     r.limits.pack_source_max = 12 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(bytes, 30 * KIT_MIB);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 30 * KIT_MIB);
     const cf_upload_item item = {.name = "long",
                                  .how = CF_UPLOAD_WHOLE,
                                  .fd = fd,
@@ -320,8 +313,7 @@ static void test_over_one_gib(void **state)
     kit_run r;
     kit_run_init(&r);
     r.level = 1;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file((const uint8_t *)"x", 1);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"x", 1);
     const uint64_t len = CF_PACK_SOURCE_MAX + 5;
     assert_int_equal(ftruncate(fd, (off_t)len), 0);
     const cf_upload_item item = {.name = "long",
@@ -347,8 +339,7 @@ static void test_shared_pack_is_cut(void **state)
     kit_run_init(&r);
     kit_fill_bytes(bytes, 3 * KIT_MIB, KIT_TEXT, 5);
     r.limits.shared_cut_bytes = 6 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(bytes, 3 * KIT_MIB);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 3 * KIT_MIB);
     for (size_t i = 0; i < 6; i++)
         items[i] = (cf_upload_item){.name = "s",
                                     .how = CF_UPLOAD_WHOLE,
@@ -374,8 +365,7 @@ static void test_shared_pack_does_not_wait_for_ever(void **state)
     kit_run_init(&r);
     kit_fill_bytes(bytes, 5 * KIT_MIB, KIT_TEXT, 5);
     r.limits.pack_source_max = 15 * KIT_MIB;
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(bytes, 5 * KIT_MIB);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 5 * KIT_MIB);
     for (size_t i = 0; i < 5; i++) {
         const bool own = i > 0 && i < 4;
         const uint64_t len = own ? 5 * KIT_MIB : 100;
@@ -427,8 +417,7 @@ static void test_open_uploads_are_listed(void **state)
     cf_store_memory_set_hooks(r.store,
                               &(cf_store_memory_hooks){.before = look_before_finish, .impl = &l});
     const cf_upload_opts opts = kit_upload_opts(&r);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file((const uint8_t *)"hello", 5);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
     const cf_upload_item item = {
         .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
     assert_int_equal(cf_upload_new(&opts, &l.u, NULL), CF_OK);
@@ -451,8 +440,7 @@ static void test_many_small(void **state)
     kit_run r;
     kit_run_init(&r);
     kit_fill_bytes(bytes, LEN, KIT_TEXT, 5);
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file(bytes, LEN);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, LEN);
     cf_upload_item *const items = calloc(TOTAL, sizeof(*items));
     for (size_t i = 0; i < TOTAL; i++)
         items[i] = (cf_upload_item){.token = &items[i],
@@ -493,13 +481,11 @@ static void test_finish_then_more(void **state)
     kit_run_init(&r);
     const cf_upload_opts opts = kit_upload_opts(&r);
     cf_upload_counts counts = {0};
-    CF_CLEANUP(cf_fd_closep)
-    int fd = kit_file((const uint8_t *)"hello", 5);
+    CF_CLEANUP(cf_fd_closep) int fd = kit_file((const uint8_t *)"hello", 5);
     const cf_upload_item item = {
         .name = "t", .how = CF_UPLOAD_WHOLE, .fd = fd, .read_bytes = 5, .size_bytes = 5};
     {
-        CF_CLEANUP(cf_upload_freep)
-        cf_upload *u = NULL;
+        CF_CLEANUP(cf_upload_freep) cf_upload *u = NULL;
         assert_int_equal(cf_upload_new(&opts, &u, NULL), CF_OK);
         for (size_t i = 1; i <= 3; i++) {
             assert_int_equal(cf_upload_add(u, &item, NULL), CF_OK);

@@ -158,12 +158,9 @@ static cf_err add_files(example *x, uint8_t *chunk, uint8_t *parts, cf_error *e)
 
 static cf_err write_snapshot(example *x, cf_lease *lease, cf_error *e)
 {
-    CF_CLEANUP(cf_root_freep)
-    cf_root *root = NULL;
-    CF_CLEANUP(cf_freep)
-    uint8_t *chunk = cf_alloc(CHUNK_BYTES, 1);
-    CF_CLEANUP(cf_freep)
-    uint8_t *parts = cf_alloc(PARTS_BYTES, 1);
+    CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
+    CF_CLEANUP(cf_freep) uint8_t *chunk = cf_alloc(CHUNK_BYTES, 1);
+    CF_CLEANUP(cf_freep) uint8_t *parts = cf_alloc(PARTS_BYTES, 1);
     CF_ENSURE(chunk != NULL && parts != NULL, e, CF_ERR_NO_MEMORY, "allocate");
     CF_TRY(cf_manifest_new(&(cf_manifest_opts){.repo = &x->repo, .run = &x->run}, &x->m, e));
     CF_TRY(add_files(x, chunk, parts, e));
@@ -182,8 +179,7 @@ static cf_err write_snapshot(example *x, cf_lease *lease, cf_error *e)
 
 static cf_err run(const char *repository, example *x, cf_error *e)
 {
-    CF_CLEANUP(cf_store_freep)
-    cf_store *store = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *store = NULL;
     cf_lease *lease = NULL;
     int64_t now_utc_ms = 0;
     CF_TRY(cf_store_directory_new(cf_fs_real(), cf_world_real(), repository, &store, e));

@@ -77,10 +77,8 @@ static json_t *merged(const s3_ini *config, const s3_ini *credentials, s3_ini_ki
 
 static bool parser_case(const json_t *test)
 {
-    CF_CLEANUP(s3_ini_deinit)
-    s3_ini config = {0};
-    CF_CLEANUP(s3_ini_deinit)
-    s3_ini credentials = {0};
+    CF_CLEANUP(s3_ini_deinit) s3_ini config = {0};
+    CF_CLEANUP(s3_ini_deinit) s3_ini credentials = {0};
     cf_error e = {0};
     const json_t *const input = json_object_get(test, "input");
     const json_t *const output = json_object_get(test, "output");
@@ -93,10 +91,8 @@ static bool parser_case(const json_t *test)
                          S3_INI_CREDENTIALS, &credentials, &e);
     if (wrong != NULL)
         return err == CF_ERR_PARSE && strstr(e.message, our_message(wrong)) != NULL;
-    CF_CLEANUP(json_freep)
-    json_t *profiles = merged(&config, &credentials, S3_INI_PROFILE);
-    CF_CLEANUP(json_freep)
-    json_t *sso = merged(&config, &credentials, S3_INI_SSO_SESSION);
+    CF_CLEANUP(json_freep) json_t *profiles = merged(&config, &credentials, S3_INI_PROFILE);
+    CF_CLEANUP(json_freep) json_t *sso = merged(&config, &credentials, S3_INI_SSO_SESSION);
     const json_t *const expected = json_object_get(output, "config");
     const json_t *const expected_sso = json_object_get(expected, "sso_sessions");
     return err == CF_OK && json_equal(profiles, json_object_get(expected, "profiles")) &&
@@ -147,8 +143,7 @@ static void test_location_published(void **state)
     const json_t *test = NULL;
     json_array_foreach(json_object_get(file, "tests"), i, test)
     {
-        CF_CLEANUP(s3_profile_deinit)
-        s3_profile p = {0};
+        CF_CLEANUP(s3_profile_deinit) s3_profile p = {0};
         const s3_cred_env env = {.env = json_env, .env_impl = json_object_get(test, "environment")};
         const char *const profile = json_string_value(json_object_get(test, "profile"));
         if (strcmp(json_string_value(json_object_get(test, "platform")), "linux") != 0) {
@@ -400,10 +395,8 @@ static void test_chain(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(chain_cases) / sizeof(chain_cases[0]); i++) {
         const chain_case *const c = &chain_cases[i];
-        CF_CLEANUP(world_deinit)
-        world w;
-        CF_CLEANUP(s3_credentials_deinit)
-        s3_credentials found = {0};
+        CF_CLEANUP(world_deinit) world w;
+        CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
         cf_error e = {0};
         world_init(&w, c);
         const s3_cred_env env = {.env = world_env, .env_impl = &w, .profile = c->profile};
@@ -422,10 +415,8 @@ static void test_no_secret_told(void **state)
 {
     (void)state;
     static const chain_case c = {.config = "[default]\naws_secret_access_key SECRETSECRET\n"};
-    CF_CLEANUP(world_deinit)
-    world w;
-    CF_CLEANUP(s3_credentials_deinit)
-    s3_credentials found = {0};
+    CF_CLEANUP(world_deinit) world w;
+    CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
     cf_error e = {0};
     world_init(&w, &c);
     const s3_cred_env env = {.env = world_env, .env_impl = &w};
@@ -446,8 +437,7 @@ static void test_settings(void **state)
                                             {"AWS_REGION", "r1"},
                                             {"AWS_ENDPOINT_URL", "http://e"},
                                             {"AWS_CA_BUNDLE", "/ca2"}}};
-    CF_CLEANUP(world_deinit)
-    world w;
+    CF_CLEANUP(world_deinit) world w;
     s3_settings s = {0};
     world_init(&w, &c);
     s3_cred_env env = {.env = world_env, .env_impl = &w};
@@ -472,10 +462,8 @@ static void test_links(void **state)
 {
     (void)state;
     static const chain_case c = {.config = "[default]\n" KEYS("L")};
-    CF_CLEANUP(world_deinit)
-    world w;
-    CF_CLEANUP(s3_credentials_deinit)
-    s3_credentials found = {0};
+    CF_CLEANUP(world_deinit) world w;
+    CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
     cf_error e = {0};
     char real[128];
     world_init(&w, &c);
@@ -495,10 +483,8 @@ static void test_links(void **state)
 static void test_limits(void **state)
 {
     (void)state;
-    CF_CLEANUP(s3_ini_deinit)
-    s3_ini ini = {0};
-    CF_CLEANUP(cf_freep)
-    char *text = cf_alloc(S3_INI_TEXT_MAX + 2, 1);
+    CF_CLEANUP(s3_ini_deinit) s3_ini ini = {0};
+    CF_CLEANUP(cf_freep) char *text = cf_alloc(S3_INI_TEXT_MAX + 2, 1);
     cf_error e = {0};
     memset(text, '\n', S3_INI_TEXT_MAX + 1);
     assert_int_equal(s3_ini_parse(cf_slice_of(text, S3_INI_TEXT_MAX), S3_INI_CONFIG, &ini, &e),
@@ -523,13 +509,11 @@ static void test_no_memory(void **state)
                                  .credentials = "[default]\n"};
     cf_err err = CF_ERR_NO_MEMORY;
     unsigned long n = 0;
-    CF_CLEANUP(world_deinit)
-    world w;
+    CF_CLEANUP(world_deinit) world w;
     world_init(&w, &c);
     const s3_cred_env env = {.env = world_env, .env_impl = &w};
     while (err == CF_ERR_NO_MEMORY) {
-        CF_CLEANUP(s3_credentials_deinit)
-        s3_credentials found = {0};
+        CF_CLEANUP(s3_credentials_deinit) s3_credentials found = {0};
         cf_alloc_fail_at(++n);
         err = s3_cred_load(&env, &found, NULL);
         cf_alloc_fail_at(0);

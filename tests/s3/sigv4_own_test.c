@@ -169,8 +169,7 @@ static void test_canonical(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(sign_cases) / sizeof(sign_cases[0]); i++) {
         const sign_case *const c = &sign_cases[i];
-        CF_CLEANUP(fixture_deinit)
-        fixture f;
+        CF_CLEANUP(fixture_deinit) fixture f;
         const char *found = NULL;
         fixture_init(&f, c->key, c->host);
         f.rq.query = c->query;
@@ -188,8 +187,7 @@ static void test_canonical(void **state)
 static void test_whole(void **state)
 {
     (void)state;
-    CF_CLEANUP(fixture_deinit)
-    fixture f;
+    CF_CLEANUP(fixture_deinit) fixture f;
     const char *text = NULL;
     fixture_init(&f, "a b+c", "127.0.0.1:9000");
     assert_int_equal(s3_sigv4_sign(&f.rq, NULL, &f.s, NULL), CF_OK);
@@ -211,10 +209,8 @@ static void test_whole(void **state)
 static void test_key_cache(void **state)
 {
     (void)state;
-    CF_CLEANUP(fixture_deinit)
-    fixture f;
-    CF_CLEANUP(s3_sigv4_key_deinit)
-    s3_sigv4_key key = {0};
+    CF_CLEANUP(fixture_deinit) fixture f;
+    CF_CLEANUP(s3_sigv4_key_deinit) s3_sigv4_key key = {0};
     fixture_init(&f, "k", "h");
     assert_int_equal(s3_sigv4_sign(&f.rq, &key, &f.s, NULL), CF_OK);
     assert_int_equal(s3_sigv4_sign(&f.rq, &key, &f.s, NULL), CF_OK);
@@ -266,8 +262,7 @@ static void test_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(refused_cases) / sizeof(refused_cases[0]); i++) {
         const refused_case *const c = &refused_cases[i];
-        CF_CLEANUP(fixture_deinit)
-        fixture f;
+        CF_CLEANUP(fixture_deinit) fixture f;
         cf_error e = {0};
         fixture_init(&f, "k", "h");
         f.headers[1] = c->header;
@@ -282,8 +277,7 @@ static void test_refused(void **state)
 static void test_region_limit(void **state)
 {
     (void)state;
-    CF_CLEANUP(fixture_deinit)
-    fixture f;
+    CF_CLEANUP(fixture_deinit) fixture f;
     cf_error e = {0};
     char region[S3_SIGV4_REGION_SIZE + 1];
     memset(region, 'a', sizeof(region));
@@ -299,8 +293,7 @@ static void test_decode(void **state)
 {
     (void)state;
     static const char *const bad[] = {"%", "a%4", "%zz", "%4g", "100%"};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_buf_init(&b, 64);
     assert_int_equal(s3_uri_decode(cf_slice_str("a%2fb+%C3%a9"), false, &b, NULL), CF_OK);
     assert_true(cf_slice_eq(cf_buf_slice(&b), cf_slice_str("a/b+\xC3\xA9")));
@@ -324,8 +317,7 @@ static void test_no_memory(void **state)
     cf_err err = CF_ERR_NO_MEMORY;
     unsigned long n = 0;
     while (err == CF_ERR_NO_MEMORY) {
-        CF_CLEANUP(fixture_deinit)
-        fixture f;
+        CF_CLEANUP(fixture_deinit) fixture f;
         const s3_pair query[] = {{S("b"), S("1")}, {S("a"), S("2")}};
         fixture_init(&f, "k", "h");
         f.rq.query = query;

@@ -121,16 +121,11 @@ static void run_case(totals *t, const json_t *c, const char *name, const json_t 
     const char *hash = NULL;
     bool payload = false;
     cf_error e = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf query_text = {0};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf path = {0};
-    CF_CLEANUP(cf_secret_deinit)
-    cf_secret secret = {0};
-    CF_CLEANUP(cf_secret_deinit)
-    cf_secret token = {0};
-    CF_CLEANUP(s3_sigv4_deinit)
-    s3_sigv4 s = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf query_text = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf path = {0};
+    CF_CLEANUP(cf_secret_deinit) cf_secret secret = {0};
+    CF_CLEANUP(cf_secret_deinit) cf_secret token = {0};
+    CF_CLEANUP(s3_sigv4_deinit) s3_sigv4 s = {0};
     const char *const canonical = text_of(expected, "canonical_request");
 
     t->cases++;
@@ -204,10 +199,8 @@ static void run_suite(totals *t, const json_t *suite)
 
 static void run_key(totals *t, const json_t *c)
 {
-    CF_CLEANUP(cf_secret_deinit)
-    cf_secret secret = {0};
-    CF_CLEANUP(s3_sigv4_key_deinit)
-    s3_sigv4_key key = {0};
+    CF_CLEANUP(cf_secret_deinit) cf_secret secret = {0};
+    CF_CLEANUP(s3_sigv4_key_deinit) s3_sigv4_key key = {0};
     char hex[CF_SHA256_HEX_SIZE] = "";
     t->cases++;
     if (cf_secret_set(&secret, cf_slice_str(text_of(c, "secret_access_key")), NULL) == CF_OK &&
@@ -244,8 +237,7 @@ static void run_paths(totals *t, const json_t *paths)
         const char *const mode = text_of(c, "mode");
         const char *const wire = text_of(c, "wire_path");
         const char *expected = text_of(c, "canonical");
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf out = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf out = {0};
         cf_buf_init(&out, 64 * 1024);
         const bool s3 = strcmp(mode, "generic") != 0;
         /* Three known quirks (ref_agrees false or null), where we go another way:
@@ -274,10 +266,8 @@ static void run_queries(totals *t, const json_t *queries)
     json_array_foreach(queries, i, c)
     {
         s3_pair pairs[PAIRS_MAX];
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf text = {0};
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf out = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf out = {0};
         cf_buf_init(&out, 64 * 1024);
         const size_t total = parse_query(text_of(c, "query"), &text, pairs);
         t->cases++;
@@ -293,8 +283,7 @@ static void run_values(totals *t, const json_t *values)
     const json_t *c = NULL;
     json_array_foreach(values, i, c)
     {
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf out = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf out = {0};
         cf_buf_init(&out, 64 * 1024);
         t->cases++;
         if (s3_sigv4_render_value(cf_slice_str(text_of(c, "value")), &out, NULL) != CF_OK)
@@ -310,10 +299,8 @@ static void json_freep(json_t **json)
 
 int main(void)
 {
-    CF_CLEANUP(json_freep)
-    json_t *suite = json_load_file(VECTORS "suite.json", 0, NULL);
-    CF_CLEANUP(json_freep)
-    json_t *s3 = json_load_file(VECTORS "sigv4-s3.json", 0, NULL);
+    CF_CLEANUP(json_freep) json_t *suite = json_load_file(VECTORS "suite.json", 0, NULL);
+    CF_CLEANUP(json_freep) json_t *s3 = json_load_file(VECTORS "sigv4-s3.json", 0, NULL);
     CF_CLEANUP(json_freep)
     json_t *canonical = json_load_file(VECTORS "canonicalisation.json", 0, NULL);
     if (suite == NULL || s3 == NULL || canonical == NULL) {

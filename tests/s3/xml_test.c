@@ -51,8 +51,7 @@ static void test_list(void **state)
         "<ETag>&quot;abc&quot;</ETag><Size>5497558138880</Size><Owner><ID>x</ID></Owner>"
         "<StorageClass>STANDARD</StorageClass></Contents>"
         "<CommonPrefixes><Prefix>p%2Fd%2F</Prefix></CommonPrefixes></ListBucketResult>\n";
-    CF_CLEANUP(s3_xml_page_deinit)
-    s3_xml_page p = {0};
+    CF_CLEANUP(s3_xml_page_deinit) s3_xml_page p = {0};
     assert_int_equal(s3_xml_parse_list(cf_slice_str(body), &p, NULL), CF_OK);
     assert_int_equal(p.entry_total, 2);
     assert_true(p.truncated);
@@ -92,8 +91,7 @@ static void test_list_keys(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(key_cases) / sizeof(key_cases[0]); i++) {
-        CF_CLEANUP(s3_xml_page_deinit)
-        s3_xml_page p = {0};
+        CF_CLEANUP(s3_xml_page_deinit) s3_xml_page p = {0};
         cf_error e = {0};
         if (s3_xml_parse_list(cf_slice_str(key_cases[i].body), &p, &e) != CF_OK ||
             p.entry_total != 1 || !slice_is(p.entries[0].key, key_cases[i].key))
@@ -149,8 +147,7 @@ static void test_list_refused(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(list_refused) / sizeof(list_refused[0]); i++) {
-        CF_CLEANUP(s3_xml_page_deinit)
-        s3_xml_page p = {0};
+        CF_CLEANUP(s3_xml_page_deinit) s3_xml_page p = {0};
         cf_error e = {0};
         const cf_err err = s3_xml_parse_list(cf_slice_str(list_refused[i].body), &p, &e);
         if (err != CF_ERR_PROTOCOL || strcmp(e.message, list_refused[i].message) != 0)
@@ -191,10 +188,8 @@ static void test_sizes(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(size_cases) / sizeof(size_cases[0]); i++) {
         const size_case *const c = &size_cases[i];
-        CF_CLEANUP(s3_xml_page_deinit)
-        s3_xml_page p = {0};
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf b = {0};
+        CF_CLEANUP(s3_xml_page_deinit) s3_xml_page p = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
         cf_error e = {0};
         const cf_err err =
             s3_xml_parse_list(repeat(&b, c->head, c->unit, c->times, c->tail), &p, &e);
@@ -256,8 +251,7 @@ static void test_error_refused(void **state)
         assert_string_equal(error.code, "untouched");
     }
     /* A code longer than its room is cut, not refused: its text is for people. */
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     s3_xml_error error = {0};
     assert_int_equal(
         s3_xml_parse_error(repeat(&b, "<Error><Code>", "c", 100, "</Code></Error>"), &error, NULL),
@@ -327,8 +321,7 @@ static void test_uploads(void **state)
 #define UPLOADS(body)                                                                              \
     "<ListMultipartUploadsResult><EncodingType>url</EncodingType>" body                            \
     "</ListMultipartUploadsResult>"
-    CF_CLEANUP(s3_xml_uploads_deinit)
-    s3_xml_uploads u = {0};
+    CF_CLEANUP(s3_xml_uploads_deinit) s3_xml_uploads u = {0};
     cf_error e = {0};
     assert_int_equal(
         s3_xml_parse_uploads(
@@ -361,8 +354,7 @@ static void test_uploads(void **state)
 static void test_deletions(void **state)
 {
     (void)state;
-    CF_CLEANUP(s3_xml_deletions_deinit)
-    s3_xml_deletions d = {0};
+    CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions d = {0};
     cf_error e = {0};
     assert_int_equal(s3_xml_parse_deletions(cf_slice_str("<DeleteResult/>"), &d, &e), CF_OK);
     assert_int_equal(d.failed_total, 0);
@@ -396,8 +388,7 @@ static void test_deletions(void **state)
 static void test_render(void **state)
 {
     (void)state;
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     const char *text = NULL;
     cf_buf_init(&b, 4096);
     const s3_xml_part parts[] = {{1, "\"a\""}, {2, "b<&>'"}};
@@ -434,15 +425,13 @@ static void test_render_refused(void **state)
         {"U+FFFF", "\xEF\xBF\xBF", "a text with U+FFFE or U+FFFF cannot be sent as XML"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf b = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
         cf_error e = {0};
         cf_buf_init(&b, 4096);
         assert_int_equal(s3_xml_render_delete(&cases[i].body, 1, &b, &e), CF_ERR_UNSUPPORTED);
         assert_string_equal(e.message, cases[i].message);
     }
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf small = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf small = {0};
     cf_buf_init(&small, 16);
     assert_int_equal(s3_xml_render_location("r", &small, NULL), CF_ERR_TOO_LARGE);
 }
@@ -453,8 +442,7 @@ static void test_no_memory(void **state)
     cf_err err = CF_ERR_NO_MEMORY;
     unsigned long n = 0;
     while (err == CF_ERR_NO_MEMORY) {
-        CF_CLEANUP(s3_xml_page_deinit)
-        s3_xml_page p = {0};
+        CF_CLEANUP(s3_xml_page_deinit) s3_xml_page p = {0};
         cf_alloc_fail_at(++n);
         err = s3_xml_parse_list(cf_slice_str(key_cases[1].body), &p, NULL);
         cf_alloc_fail_at(0);

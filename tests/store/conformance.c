@@ -18,10 +18,8 @@ static void stores_and_gives_back(void **state)
         {"1 MiB", 1 << 20},
     };
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep)
-    uint8_t *bytes = cf_alloc(1 << 20, 1);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(1 << 20, 1);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const cf_slice body = cf_slice_of(bytes, rows[i].len);
         cf_stored stored = {0};
@@ -71,10 +69,8 @@ static void gives_ranges(void **state)
     };
     cf_error e = {0};
     uint8_t bytes[1000];
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf got = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
     cf_buf_init(&got, 4096);
     fill(bytes, sizeof(bytes), 7);
     CHECK_ERR("setup", &e, CF_OK,
@@ -99,12 +95,9 @@ static void says_what_is_absent(void **state)
 {
     cf_error e = {0};
     cf_object_stat stat = {.size_bytes = 77};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf got = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     cf_buf_init(&got, 4096);
     CHECK_ERR("setup", &e, CF_OK, put_text(s, "a/b", "x", &e));
     static const char *const keys[] = {"c", "a", "a/bb", "a/b/c", "a/b.c", "z/z/z"};
@@ -160,10 +153,8 @@ static void refuses_what_is_no_key(void **state)
     cf_error e = {0};
     cf_object_stat stat = {0};
     cf_store_put *p = NULL;
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf got = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
     cf_buf_init(&got, 4096);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         CHECK_ERR(keys[i], &e, CF_ERR_USAGE, put_text(s, keys[i], "x", &e));
@@ -184,8 +175,7 @@ static void refuses_what_is_no_key(void **state)
     CHECK_ERR("longest key", &e, CF_OK, put_text(s, long_key, "long", &e));
     CHECK("longest key", holds(s, long_key, cf_slice_str("long")));
     CHECK_ERR("longest component", &e, CF_OK, put_text(s, long_component, "comp", &e));
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     CHECK_ERR("all are listed", &e, CF_OK, list_into(s, "", NULL, NULL, &l, &e));
     CHECK("all are listed", l.count == sizeof(good) / sizeof(good[0]) + 2);
 }
@@ -194,10 +184,8 @@ static void overwrites(void **state)
 {
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(listed_deinit) listed l = {0};
     CHECK_ERR("first", &e, CF_OK, put_text(s, "l/1", "the longer body of the first", &e));
     CHECK_ERR("second", &e, CF_OK, put_text(s, "l/1", "short", &e));
     CHECK("second", holds(s, "l/1", cf_slice_str("short")));
@@ -223,8 +211,7 @@ static void creates_only_once(void **state)
     cf_error e = {0};
     cf_object_stat stat = {0};
     cf_store_put *p = NULL;
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
     CHECK_ERR("first", &e, CF_OK, s->ops->put(s, key, cf_slice_str("a"), &by_a, NULL, &e));
     CHECK_ERR("another's", &e, CF_ERR_EXISTS,
               s->ops->put(s, key, cf_slice_str("b"), &by_b, NULL, &e));
@@ -258,8 +245,7 @@ static void creates_only_once(void **state)
 /* What the digest must be, by its own words. */
 static void check_digest(const char *title, cf_slice body, const cf_digest *digest)
 {
-    CF_CLEANUP(cf_hash_deinit)
-    cf_hash all = {0};
+    CF_CLEANUP(cf_hash_deinit) cf_hash all = {0};
     cf_error e = {0};
     uint8_t sha256[CF_SHA256_LEN];
     if (digest->kind == CF_DIGEST_SHA256) {
@@ -316,10 +302,8 @@ static void streams(void **state)
         {"two parts exactly", part * 2, 999983},
         {"three parts and some", part * 3 + 7, 999983},
     };
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep)
-    uint8_t *bytes = cf_alloc((size_t)part * 3 + 7, 1);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc((size_t)part * 3 + 7, 1);
     CHECK("setup", bytes != NULL);
     fill(bytes, (size_t)part * 3 + 7, 3);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -333,12 +317,9 @@ static void aborts_without_a_trace(void **state)
 {
     const size_t part = (size_t)conformance_of(state)->part_bytes;
     const size_t lens[] = {0, 10, part, part * 2 + 5};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep)
-    uint8_t *bytes = cf_alloc(part * 2 + 5, 1);
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(part * 2 + 5, 1);
+    CF_CLEANUP(listed_deinit) listed l = {0};
     cf_error e = {0};
     cf_object_stat stat = {0};
     for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
@@ -365,12 +346,9 @@ static void passes_the_sinks_error_on(void **state)
 {
     cf_error e = {0};
     size_t calls = 0;
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep)
-    uint8_t *bytes = cf_alloc(1 << 20, 1);
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf small = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(1 << 20, 1);
+    CF_CLEANUP(cf_buf_deinit) cf_buf small = {0};
     CHECK_ERR("setup", &e, CF_OK, s->ops->put(s, "k", cf_slice_of(bytes, 1 << 20), NULL, NULL, &e));
     CHECK_ERR("sink", &e, CF_ERR_SOURCE, s->ops->get(s, "k", 0, 0, refuse, &calls, &e));
     CHECK("sink is called once", calls == 1);
@@ -387,8 +365,7 @@ static void tells_the_time(void **state)
     int64_t after = 0;
     cf_object_stat stat = {0};
     const cf_world *const w = cf_world_real();
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
     CHECK_ERR("time", &e, CF_OK, s->ops->now_utc_ms(s, &before, &e));
     CHECK_ERR("time", &e, CF_OK, put_text(s, "k", "x", &e));
     CHECK_ERR("time", &e, CF_OK, s->ops->head(s, "k", &stat, &e));
@@ -405,12 +382,9 @@ static void knows_that_the_place_is_absent(void **state)
     const conformance *const c = conformance_of(state);
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = c->open_absent(c->impl);
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf got = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = c->open_absent(c->impl);
+    CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     cf_buf_init(&got, 100);
     CHECK("setup", s != NULL);
     CHECK_ERR("put", &e, CF_ERR_NO_BUCKET, put_text(s, key, "x", &e));
@@ -425,8 +399,7 @@ static void counts_and_creates_again(void **state)
     cf_error e = {0};
     cf_store_counts before = {0};
     cf_store_counts after = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
     s->ops->get_counts(s, &before);
     CHECK_ERR("create what is there", &e, CF_OK, s->ops->create(s, &e));
     CHECK_ERR("put", &e, CF_OK, put_text(s, "k", "twelve bytes", &e));

@@ -94,10 +94,8 @@ static cf_err model(const char *const *keys, size_t total, const char *prefix, c
 static void compare(cf_store *s, const char *const *keys, size_t total, const char *prefix,
                     const char *after, const char *delimiter)
 {
-    CF_CLEANUP(listed_deinit)
-    listed got = {0};
-    CF_CLEANUP(listed_deinit)
-    listed want = {0};
+    CF_CLEANUP(listed_deinit) listed got = {0};
+    CF_CLEANUP(listed_deinit) listed want = {0};
     cf_error e = {0};
     CHECK_ERR("model", &e, CF_OK, model(keys, total, prefix, after, delimiter != NULL, &want, &e));
     CHECK_ERR(prefix, &e, CF_OK, list_into(s, prefix, after, delimiter, &got, &e));
@@ -153,8 +151,7 @@ static void lists_in_byte_order(void **state)
     };
     const char *sorted[HOSTILE_TOTAL];
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
     memcpy(sorted, hostile, sizeof(hostile));
     qsort(sorted, HOSTILE_TOTAL, sizeof(sorted[0]), by_bytes);
     for (size_t i = 0; i < HOSTILE_TOTAL; i++) /* not in order, so that none comes by chance */
@@ -223,12 +220,9 @@ static void put_many(cf_store *s, char (*keys)[MANY_KEY_SIZE])
 static void pages_and_deletes_many(void **state)
 {
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(cf_freep)
-    char(*keys)[MANY_KEY_SIZE] = cf_alloc(MANY_TOTAL, MANY_KEY_SIZE);
-    CF_CLEANUP(cf_freep)
-    const char **pointers = cf_alloc(MANY_TOTAL + 1, sizeof(*pointers));
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_freep) char(*keys)[MANY_KEY_SIZE] = cf_alloc(MANY_TOTAL, MANY_KEY_SIZE);
+    CF_CLEANUP(cf_freep) const char **pointers = cf_alloc(MANY_TOTAL + 1, sizeof(*pointers));
     for (size_t i = 0; i < MANY_TOTAL; i++) {
         (void)snprintf(keys[i], MANY_KEY_SIZE, "nodes/k/runs/r%zu/%010zu-pack", i / 600, i);
         pointers[i] = keys[i];
@@ -284,8 +278,7 @@ static void lets_callbacks_call_the_store(void **state)
     static const char *const keys[] = {"x/1", "x/2/a", "x/2/b", "x/3"};
     static const char *const left[] = {"eaten/last"};
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
     eater x = {.s = s};
     for (size_t i = 0; i < 4; i++)
         CHECK_ERR("setup", &e, CF_OK, put_text(s, keys[i], "x", &e));

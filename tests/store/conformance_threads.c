@@ -77,8 +77,7 @@ static void race_once(cf_store *s, const char *key, uint32_t seed)
 
 static void lets_one_racer_win(void **state)
 {
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
     for (unsigned i = 0; i < conformance_of(state)->race_rounds; i++) {
         char key[64];
         (void)snprintf(key, sizeof(key), "race/%u/snapshots/x", i);
@@ -120,10 +119,8 @@ static void shows_whole_objects_under_overwriting(void **state)
     uint8_t b[BODY_A_LEN];
     cf_error e = {0};
     pthread_t thread;
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(listed_deinit) listed l = {0};
     overwriter o = {.s = s};
     bool whole = true;
     bool shown = true;
@@ -135,8 +132,7 @@ static void shows_whole_objects_under_overwriting(void **state)
               s->ops->put(s, "leases/0000000002", cf_slice_of(a, BODY_A_LEN), NULL, NULL, &e));
     assert_int_equal(pthread_create(&thread, NULL, overwrite, &o), 0);
     for (int i = 0; i < LOOKS && whole && shown; i++) {
-        CF_CLEANUP(cf_buf_deinit)
-        cf_buf got = {0};
+        CF_CLEANUP(cf_buf_deinit) cf_buf got = {0};
         cf_buf_init(&got, 1 << 20);
         const cf_err err = cf_store_get_small(s, "leases/0000000002", &got, &e);
         whole = err == CF_OK && (cf_slice_eq(cf_buf_slice(&got), cf_slice_of(a, BODY_A_LEN)) ||
@@ -164,8 +160,7 @@ static const char *work_once(worker *w, unsigned round)
     const char *const keys[] = {key};
     cf_store_put *p = NULL;
     cf_object_stat stat = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     (void)snprintf(prefix, sizeof(prefix), "w/%u/", w->n);
     (void)snprintf(key, sizeof(key), "w/%u/%u/o", w->n, round);
     (void)snprintf(text, sizeof(text), "worker %u round %u", w->n, round);
@@ -198,10 +193,8 @@ static void serves_all_threads_at_once(void **state)
     pthread_t threads[THREADS];
     worker workers[THREADS];
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = conformance_open(state);
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    CF_CLEANUP(listed_deinit) listed l = {0};
     for (unsigned i = 0; i < THREADS; i++) {
         workers[i] = (worker){.s = s, .n = i};
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);

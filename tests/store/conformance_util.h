@@ -46,8 +46,7 @@ static inline void fill(uint8_t *bytes, size_t len, uint32_t seed)
  */
 static inline bool holds(cf_store *s, const char *key, cf_slice expected)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_buf_init(&b, expected.len + 1024);
     return cf_store_get_small(s, key, &b, NULL) == CF_OK && cf_slice_eq(cf_buf_slice(&b), expected);
 }

@@ -80,8 +80,7 @@ static void check_put(bench *b, bool create_only, cf_err err, const char *title)
 {
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     const bool fresh = holds(b->sober, key, body_of(b, true));
     if (err == CF_OK)
         CHECK(title, fresh);
@@ -156,8 +155,7 @@ typedef cf_err (*operation)(cf_store *s, cf_error *e);
 
 static cf_err do_get(cf_store *s, cf_error *e)
 {
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_buf_init(&b, 1 << 20);
     return cf_store_get_small(s, "nodes/k/a/o", &b, e);
 }
@@ -168,16 +166,14 @@ static cf_err do_head(cf_store *s, cf_error *e)
 }
 static cf_err do_list(cf_store *s, cf_error *e)
 {
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     CF_TRY(list_into(s, "nodes/", NULL, NULL, &l, e));
     CF_ENSURE(l.count == 4, e, CF_ERR_DAMAGE, "%zu of 4 keys", l.count);
     return CF_OK;
 }
 static cf_err do_list_delimited(cf_store *s, cf_error *e)
 {
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     CF_TRY(list_into(s, "nodes/k/", NULL, "/", &l, e));
     CF_ENSURE(l.count == 3, e, CF_ERR_DAMAGE, "%zu of 3 entries", l.count);
     return CF_OK;
@@ -242,8 +238,7 @@ static void deletes_survive_every_fault(void **state)
     bool through = false;
     for (unsigned long n = 1; n < LOOP_MAX && !through; n++) {
         cf_error e = {0};
-        CF_CLEANUP(listed_deinit)
-        listed l = {0};
+        CF_CLEANUP(listed_deinit) listed l = {0};
         bench_open(&b, state, "delete", n, true);
         for (size_t k = 0; k < 3; k++)
             CHECK_ERR("setup", &e, CF_OK, put_text(b.sober, keys[k], "x", &e));

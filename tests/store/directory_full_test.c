@@ -68,10 +68,8 @@ static void stays_whole_on_a_full_disk(void **state)
     const char *const path = *state;
     cf_error e = {0};
     int64_t now = 0;
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     if (!mount_small(path, "size=1m"))
         skip();
     CHECK_ERR("open", &e, CF_OK, cf_store_directory_new(NULL, NULL, path, &s, &e));
@@ -99,10 +97,8 @@ static void stays_whole_without_inodes(void **state)
     const char *const path = *state;
     cf_error e = {0};
     size_t stored = 0;
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     if (!mount_small(path, "size=1m,nr_inodes=24"))
         skip();
     CHECK_ERR("open", &e, CF_OK, cf_store_directory_new(NULL, NULL, path, &s, &e));

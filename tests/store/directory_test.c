@@ -57,8 +57,7 @@ static void write_file(const char *path, const char *text)
 
 static void makes_private_files_and_folders(void **state)
 {
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     cf_error e = {0};
     const mode_t umask_before = umask(0);
     place_open(&p, state, "modes/deep/er");
@@ -77,8 +76,7 @@ static void refuses_paths(void **state)
     cf_error e = {0};
     cf_store *s = NULL;
     char path[PATH_SIZE + 64];
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "paths");
     CHECK_ERR("relative", &e, CF_ERR_USAGE,
               cf_store_directory_new(NULL, NULL, "relative/path", &s, &e));
@@ -86,8 +84,7 @@ static void refuses_paths(void **state)
     CHECK_ERR("empty", &e, CF_ERR_USAGE, cf_store_directory_new(NULL, NULL, "", &s, &e));
     write_file(below(&p, "file", path), "x");
     CHECK_ERR("a file", &e, CF_OK, cf_store_directory_new(NULL, NULL, path, &s, &e));
-    CF_CLEANUP(cf_store_freep)
-    cf_store *over_file = s;
+    CF_CLEANUP(cf_store_freep) cf_store *over_file = s;
     const cf_err err = over_file->ops->create(over_file, &e);
     CHECK("a file is no place", err != CF_OK);
 }
@@ -99,15 +96,12 @@ static void follows_a_link_to_the_place_only(void **state)
     char target[PATH_SIZE + 64];
     cf_error e = {0};
     cf_object_stat stat = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "linked");
     (void)snprintf(link_path, sizeof(link_path), "%s/link", (const char *)*state);
     assert_int_equal(symlink(p.path, link_path), 0);
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     CHECK_ERR("over a link", &e, CF_OK, cf_store_directory_new(NULL, NULL, link_path, &s, &e));
     CHECK_ERR("over a link", &e, CF_OK, put_text(s, "real/x", "x", &e));
     CHECK("over a link", holds(p.s, "real/x", cf_slice_str("x")));
@@ -134,10 +128,8 @@ static void leaves_foreign_files_alone(void **state)
     char path[PATH_SIZE + 64];
     char key[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "foreign");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "ours", "x", &e));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -156,8 +148,7 @@ static void keeps_objects_and_folders_apart(void **state)
 {
     static const cf_put_opts create = {.create_only = true};
     cf_error e = {0};
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "apart");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "a/b", "x", &e));
     CHECK_ERR("below an object", &e, CF_ERR_UNSUPPORTED, put_text(p.s, "a/b/c", "x", &e));
@@ -174,8 +165,7 @@ static void removes_folders_that_became_empty(void **state)
     static const char *const keys[] = {"n/k/runs/r/1", "n/k/runs/r/2"};
     char path[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "empty");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, keys[0], "x", &e));
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, keys[1], "x", &e));
@@ -194,8 +184,7 @@ static void sweeps_leftovers(void **state)
     char alive[PATH_SIZE + 64];
     char young[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "sweep");
     assert_int_equal(mkdir(below(&p, ".chunkferry-tmp", dead), 0700), 0);
     write_file(below(&p, ".chunkferry-tmp/dead", dead), "x");
@@ -245,12 +234,9 @@ static void gives_up_on_a_stopped_process(void **state)
     const cf_world fast = {fast_now, fast_mono_ms, fast_sleep, real_random, never, &now};
     char folder[PATH_SIZE + 64];
     cf_error e = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
-    CF_CLEANUP(place_deinit)
-    place p = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(listed_deinit) listed l = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     place_open(&p, state, "stopped");
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "leases/1", "x", &e));
     CHECK_ERR("setup", &e, CF_OK, cf_store_directory_new(NULL, &fast, p.path, &s, &e));
@@ -269,8 +255,7 @@ static void tells_this_machines_time_when_it_must(void **state)
     char path[PATH_SIZE + 64];
     cf_error e = {0};
     int64_t now = 0;
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "readonly");
     write_file(below(&p, ".chunkferry-tmp", path),
                "in the way: no file can be made"); /* root ignores modes */
@@ -334,8 +319,7 @@ static void race_processes(const place *p, unsigned round)
 
 static void lets_one_process_win(void **state)
 {
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "processes");
     for (unsigned round = 0; round < ROUNDS; round++)
         race_processes(&p, round);
@@ -382,8 +366,7 @@ static void survives_a_kill_at_any_moment(void **state)
 {
     enum { KILLS = 25 };
     size_t seen = 0;
-    CF_CLEANUP(place_deinit)
-    place p = {0};
+    CF_CLEANUP(place_deinit) place p = {0};
     place_open(&p, state, "kills");
     for (int i = 0; i < KILLS; i++) {
         cf_error e = {0};

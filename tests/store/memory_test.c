@@ -30,10 +30,8 @@ static cf_err fail_op(void *impl, cf_store_op op, const char *key, cf_error *e)
 static cf_err call(cf_store *s, cf_store_op op, cf_error *e)
 {
     static const char *const keys[] = {"old", "old2"};
-    CF_CLEANUP(cf_buf_deinit)
-    cf_buf b = {0};
-    CF_CLEANUP(listed_deinit)
-    listed l = {0};
+    CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
+    CF_CLEANUP(listed_deinit) listed l = {0};
     cf_object_stat stat = {0};
     cf_store_put *p = NULL;
     int64_t now = 0;
@@ -75,8 +73,7 @@ static void fails_on_order(void **state)
         for (int after = 0; after < 2; after++) {
             cf_error e = {0};
             script x = {.op = (cf_store_op)op};
-            CF_CLEANUP(cf_store_freep)
-            cf_store *s = NULL;
+            CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
             const char *const title = cf_store_op_name((cf_store_op)op);
             CHECK_ERR(title, &e, CF_OK, cf_store_memory_new(NULL, &s, &e));
             CHECK_ERR(title, &e, CF_OK, put_text(s, "old", "x", &e));
@@ -108,8 +105,7 @@ static void names_keys_to_hooks(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cf_error e = {0};
         script x = {.op = rows[i].op};
-        CF_CLEANUP(cf_store_freep)
-        cf_store *s = NULL;
+        CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
         CHECK_ERR("new", &e, CF_OK, cf_store_memory_new(NULL, &s, &e));
         cf_store_memory_set_hooks(s, &(cf_store_memory_hooks){.before = fail_op, .impl = &x});
         CHECK_ERR("call", &e, CF_ERR_TIMEOUT, call(s, rows[i].op, &e));
@@ -132,8 +128,7 @@ static void lets_others_act_in_between(void **state)
     static const cf_put_opts opts = {.create_only = true, .id = ID_A};
     cf_error e = {0};
     script x = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     (void)state;
     CHECK_ERR("new", &e, CF_OK, cf_store_memory_new(NULL, &s, &e));
     x.s = s;
@@ -149,8 +144,7 @@ static void settles_a_lost_answer_by_id(void **state)
     cf_error e = {0};
     script x = {.op = CF_STORE_OP_PUT};
     cf_object_stat stat = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     (void)state;
     CHECK_ERR("new", &e, CF_OK, cf_store_memory_new(NULL, &s, &e));
     cf_store_memory_set_hooks(s, &(cf_store_memory_hooks){.after = fail_op, .impl = &x});
@@ -166,8 +160,7 @@ static void plays_a_lesser_server(void **state)
 {
     static const cf_put_opts opts = {.create_only = true};
     cf_error e = {0};
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     (void)state;
     CHECK_ERR("new", &e, CF_OK, cf_store_memory_new(NULL, &s, &e));
     cf_store_memory_set_features(s, CF_STORE_RANGED_GET);
@@ -189,8 +182,7 @@ static void takes_its_time_from_the_world(void **state)
     cf_error e = {0};
     cf_object_stat stat = {0};
     int64_t now = 0;
-    CF_CLEANUP(cf_store_freep)
-    cf_store *s = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
     (void)state;
     world.now_utc_ms = fixed_now;
     world.impl = &at;
@@ -210,8 +202,7 @@ static void survives_failed_allocations(void **state)
         cf_err err = CF_ERR_NO_MEMORY;
         for (unsigned long n = 1; err != CF_OK; n++) {
             cf_error e = {0};
-            CF_CLEANUP(cf_store_freep)
-            cf_store *s = NULL;
+            CF_CLEANUP(cf_store_freep) cf_store *s = NULL;
             CHECK_ERR("new", &e, CF_OK, cf_store_memory_new(NULL, &s, &e));
             CHECK_ERR("put", &e, CF_OK, put_text(s, "old", "x", &e));
             cf_alloc_fail_at(n);

@@ -24,8 +24,7 @@ static void parses(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cf_error e = {0};
-        CF_CLEANUP(cf_store_url_deinit)
-        cf_store_url u = {0};
+        CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {0};
         CHECK_ERR(rows[i].title, &e, CF_OK, cf_store_url_parse(rows[i].url, &u, &e));
         CHECK(rows[i].title, u.is_s3 == rows[i].is_s3);
         CHECK(rows[i].title, (u.bucket == NULL) == (rows[i].bucket == NULL));
@@ -92,8 +91,7 @@ static void limits_lengths(void **state)
     char url[512] = "s3://backups/";
     char bucket[512] = "s3://";
     cf_error e = {0};
-    CF_CLEANUP(cf_store_url_deinit)
-    cf_store_url u = {0};
+    CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {0};
     (void)state;
     memset(url + 13, 'p', CF_STORE_PREFIX_LEN_MAX);
     CHECK_ERR("longest prefix", &e, CF_OK, cf_store_url_parse(url, &u, &e));
@@ -118,8 +116,7 @@ static void survives_failed_allocations(void **state)
     for (size_t i = 0; i < 2; i++) {
         cf_err err = CF_ERR_NO_MEMORY;
         for (unsigned long n = 1; err != CF_OK; n++) {
-            CF_CLEANUP(cf_store_url_deinit)
-            cf_store_url u = {0};
+            CF_CLEANUP(cf_store_url_deinit) cf_store_url u = {0};
             cf_alloc_fail_at(n);
             err = cf_store_url_parse(urls[i], &u, NULL);
             cf_alloc_fail_at(0);
