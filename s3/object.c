@@ -109,6 +109,7 @@ cf_err s3_object_standing(s3_client *c, const char *key, const char *id, s3_stan
     if (err == CF_ERR_NOT_FOUND)
         *ret_standing = S3_STANDING_ABSENT;
     else
-        *ret_standing = strcmp(ret->id, id) == 0 ? S3_STANDING_OURS : S3_STANDING_OTHER;
+        *ret_standing =
+            id != NULL && strcmp(ret->id, id) == 0 ? S3_STANDING_OURS : S3_STANDING_OTHER;
     return CF_OK;
 }
