@@ -102,6 +102,7 @@ cf_err s3_head(s3_client *c, const char *key, s3_object *ret, cf_error *e)
 cf_err s3_object_standing(s3_client *c, const char *key, const char *id, s3_standing *ret_standing,
                           s3_object *ret, cf_error *e)
 {
+    CF_CHECK(ret != NULL);
     const cf_err err = s3_head(c, key, ret, e);
 
     if (err != CF_OK && err != CF_ERR_NOT_FOUND)
