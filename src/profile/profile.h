@@ -130,6 +130,9 @@ typedef struct cf_profile {
     /* Restore. CF_ERR_TARGET: not empty (files an interrupted restore left, *.tmp and those that
      * `ours` says, are fine), in use by a server. */
     cf_err (*target_in_use)(const cf_target_opts *opts, cf_error *e);
+    /* A broken-off restore of this snapshot stands in the target. CF_ERR_TARGET when a server has
+     * written to it since: going on would destroy what it wrote. */
+    cf_err (*target_went_on)(const cf_target_opts *opts, const json_t *facts, cf_error *e);
     cf_placement (*placement)(const cf_file_line *line);
     bool (*ends_with_md5)(const cf_file_line *line);
     uint32_t (*restored_mode)(const cf_file_line *line); /* 0444, 0644 */

@@ -70,7 +70,8 @@ static cf_err look_at_target(cf_restore *const r, cf_error *const e)
         .fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
 
     CF_TRY(r->profile->target_in_use(&target, e));
-    return cf_target_look(&r->target, r->opts->node, &r->root->run, e);
+    CF_TRY(cf_target_look(&r->target, r->opts->node, &r->root->run, e));
+    return r->target.resumed ? r->profile->target_went_on(&target, r->root->facts, e) : CF_OK;
 }
 
 static cf_err write_all(cf_restore *const r, cf_error *const e)

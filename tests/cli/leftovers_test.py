@@ -42,6 +42,22 @@ class Leftovers(pieces.Small):
         self.backup(repo.url, db, "--without-existence-filter")
         return repo, ["restore", "latest", "--repo", repo.url, "--node", "kdb-1"]
 
+    def test_a_server_ran_on_it_since(self):
+        """Killed between its last file and the marker's removal, then the node was started: the same command must not destroy it."""
+        repo, db = self.repository_copy(), self.node_copy()
+        self.backup(repo.url, db)
+        words = ["restore", "latest", "--repo", repo.url, "--node", "kdb-1", "--target", self.dir / "target"]
+        self.ferry(*words)
+        target = self.dir / "target"
+        (target / ".chunkferry-restore").write_text(f"kdb-1 {self.snapshots(repo.url)[-1]}\n")
+        self.ferry(*words)  # nothing ran: it goes on, and is done
+        (target / ".chunkferry-restore").write_text(f"kdb-1 {self.snapshots(repo.url)[-1]}\n")
+        writer = int.from_bytes((target / "writer.chk").read_bytes(), "little")
+        (target / "writer.chk").write_bytes((writer + 4711).to_bytes(8, "little"))
+        before = tree(target)
+        self.refused(1, "a server has written to the target", *words, hint="remove '.chunkferry-restore'")
+        self.assertEqual(tree(target), before)
+
     def test_left_between_two_tries(self):
         repo, words = self.snapshot_without_filter()
         self.ferry(*words, "--target", self.dir / "reference")

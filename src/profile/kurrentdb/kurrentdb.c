@@ -50,6 +50,7 @@ const cf_profile cf_profile_kurrentdb = {
     .bytes_looked = bytes_looked,
     .close = cf_kdb_source_close,
     .target_in_use = cf_kdb_target_in_use,
+    .target_went_on = cf_kdb_target_went_on,
     .placement = cf_kdb_placement,
     .ends_with_md5 = cf_kdb_ends_with_md5,
     .restored_mode = cf_kdb_restored_mode,

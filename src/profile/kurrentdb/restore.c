@@ -119,6 +119,33 @@ static bool fact_get(const json_t *facts, const char *group, const char *key, in
     return true;
 }
 
+/* A start that came too early leaves a writer of 0, a first start of the whole the chaser's value;
+ * only a server that ran has another one. */
+cf_err cf_kdb_target_went_on(const cf_target_opts *opts, const json_t *facts, cf_error *e)
+{
+    cf_kdb_io io = {.fs = opts->fs};
+    CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&io, -1};
+    CF_CLEANUP(cf_buf_deinit) cf_buf bytes = {0};
+    int64_t found = 0;
+    int64_t writer = 0;
+    int64_t chaser = 0;
+
+    cf_buf_init(&bytes, CF_KDB_CHECKPOINT_LEN);
+    CF_TRY(cf_kdb_io_dir_open(&io, CF_FS_CWD, opts->db, &f.fd, e));
+    if (cf_kdb_io_read_small(&io, f.fd, "writer.chk", &bytes, NULL) != CF_OK ||
+        cf_kdb_checkpoint_parse(cf_buf_slice(&bytes), &found, NULL) != CF_OK || found == 0)
+        return CF_OK; /* absent, or torn: it is written anew */
+    const bool known = fact_get(facts, "checkpoints", "writer", &writer) &&
+                       fact_get(facts, "checkpoints", "chaser", &chaser);
+    CF_ENSURE(known && (found == writer || found == chaser), e, CF_ERR_TARGET,
+              "a server has written to the target '%s' since its restore: 'writer.chk' is %" PRId64
+              ", the snapshot's %" PRId64
+              "\nHINT: if it is to be replaced, empty it; if it is the node now, remove "
+              "'.chunkferry-restore' from it",
+              opts->db, found, writer);
+    return CF_OK;
+}
+
 cf_err cf_kdb_extra_file(const json_t *facts, unsigned i, const char **ret_path,
                          uint8_t ret_content[16], size_t *ret_len, cf_error *e)
 {

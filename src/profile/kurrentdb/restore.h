@@ -11,6 +11,8 @@
 #include "profile/profile.h"
 
 CF_NODISCARD cf_err cf_kdb_target_in_use(const cf_target_opts *opts, cf_error *e);
+CF_NODISCARD cf_err cf_kdb_target_went_on(const cf_target_opts *opts, const json_t *facts,
+                                          cf_error *e);
 cf_placement cf_kdb_placement(const cf_file_line *line);
 bool cf_kdb_ends_with_md5(const cf_file_line *line);
 uint32_t cf_kdb_restored_mode(const cf_file_line *line);
