@@ -131,6 +131,17 @@ cf_err cf_kdb_filter_look_again(cf_source *s, cf_error *e)
     return CF_OK;
 }
 
+/* A mutable file that is open: compared in parts, from this descriptor. */
+static void item_take(const cf_source *s, cf_kdb_item *i, cf_kdb_fd *f, const cf_stat *st)
+{
+    cf_kdb_item_set_stat(i, st);
+    i->how = CF_ENTRY_PARTS;
+    if (s->opts.inspect)
+        return;
+    i->fd = f->fd;
+    f->fd = -1;
+}
+
 cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e)
 {
     CF_CLEANUP(cf_kdb_fd_deinit) cf_kdb_fd f = {&s->io, -1};
@@ -154,12 +165,7 @@ cf_err cf_kdb_scavenge_look(cf_source *s, cf_error *e)
     if (f.fd < 0)
         return CF_OK;
     CF_TRY(cf_kdb_item_add(s, CF_KDB_STEP_SCAVENGE, "index", scavenge_db, "scavenge-db", &i, e));
-    cf_kdb_item_set_stat(i, &st);
-    i->how = CF_ENTRY_PARTS;
-    if (!s->opts.inspect) {
-        i->fd = f.fd;
-        f.fd = -1;
-    }
+    item_take(s, i, &f, &st);
     return CF_OK;
 }
 
@@ -193,12 +199,7 @@ static cf_err secondary_item(cf_source *s, const char *name, bool *ret_found, cf
     if (f.fd < 0 || s->restored)
         return CF_OK;
     CF_TRY(cf_kdb_item_add(s, CF_KDB_STEP_SECONDARY, "db", name, "secondary-index", &i, e));
-    cf_kdb_item_set_stat(i, &st);
-    i->how = CF_ENTRY_PARTS;
-    if (!s->opts.inspect) {
-        i->fd = f.fd;
-        f.fd = -1;
-    }
+    item_take(s, i, &f, &st);
     return CF_OK;
 }
 
