@@ -119,8 +119,9 @@ static bool fact_get(const json_t *facts, const char *group, const char *key, in
     return true;
 }
 
-/* A start that came too early leaves a writer of 0, a first start of the whole the chaser's value;
- * only a server that ran has another one. */
+/* A start that came too early leaves a writer of 0, or of a small database of its own when not even
+ * chaser.chk was there; a first start of the whole leaves the chaser's value. A server that ran on
+ * the restored log has written beyond it. */
 cf_err cf_kdb_target_went_on(const cf_target_opts *opts, const json_t *facts, cf_error *e)
 {
     cf_kdb_io io = {.fs = opts->fs};
@@ -137,7 +138,7 @@ cf_err cf_kdb_target_went_on(const cf_target_opts *opts, const json_t *facts, cf
         return CF_OK; /* absent, or torn: it is written anew */
     const bool known = fact_get(facts, "checkpoints", "writer", &writer) &&
                        fact_get(facts, "checkpoints", "chaser", &chaser);
-    CF_ENSURE(known && (found == writer || found == chaser), e, CF_ERR_TARGET,
+    CF_ENSURE(known && (found == writer || found <= chaser), e, CF_ERR_TARGET,
               "a server has written to the target '%s' since its restore: 'writer.chk' is %" PRId64
               ", the snapshot's %" PRId64
               "\nHINT: if it is to be replaced, empty it; if it is the node now, remove "
