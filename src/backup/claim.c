@@ -11,11 +11,6 @@ enum {
     CF_CLAIM_TRIES_MAX = 8
 }; /* ours: each try lost means another run of this node committed in between */
 
-static void root_freep(cf_root **const r)
-{
-    cf_root_free(*r);
-}
-
 static cf_run_id newest_of(const cf_snapshot_ids *const ids)
 {
     return ids->total > 0 ? ids->id[ids->total - 1] : (cf_run_id){{0}};
@@ -26,7 +21,7 @@ static cf_run_id newest_of(const cf_snapshot_ids *const ids)
  * either: the LIST behind the lease tells of the newer one. */
 static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, cf_error *const e)
 {
-    CF_CLEANUP(root_freep) cf_root *root = NULL;
+    CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
     cf_error why = {0};
 
     if (ids->total > 0) {
@@ -53,7 +48,7 @@ static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, 
 static cf_err mark_seen(void *const impl, const char *const name, cf_error *const e)
 {
     (void)e;
-    if (strncmp(name, "damage-", 7) == 0)
+    if (cf_mark_is_damage(name))
         *(bool *)impl = true;
     return CF_OK;
 }

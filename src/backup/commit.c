@@ -9,14 +9,9 @@
 
 #include "s3/base/cleanup.h"
 
-static void root_freep(cf_root **const r)
-{
-    cf_root_free(*r);
-}
-
 cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
 {
-    CF_CLEANUP(root_freep) cf_root *root = NULL;
+    CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
     json_t *facts = NULL;
 
     cf_backup_progress(b, "committing");

@@ -17,11 +17,6 @@ static void lister_deinit(lister *const l)
     cf_opened_close(&l->opened);
 }
 
-static void root_freep(cf_root **const r)
-{
-    cf_root_free(*r);
-}
-
 static void snapshot_print(lister *const l, const char *const node, const cf_root *const root)
 {
     char time[CF_TIME_SIZE], source[CF_SIZE_TEXT_SIZE], sent[CF_SIZE_TEXT_SIZE];
@@ -38,7 +33,7 @@ static void snapshot_print(lister *const l, const char *const node, const cf_roo
 static cf_err snapshot_list_one(lister *const l, const char *const node, const cf_run_id *const id,
                                 cf_error *const e)
 {
-    CF_CLEANUP(root_freep) cf_root *root = NULL;
+    CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
     const cf_err err = cf_snapshot_load(&l->opened.repo, node, id, &root, e);
 
     if (err == CF_ERR_DAMAGE || err == CF_ERR_FORMAT) {

@@ -79,6 +79,26 @@ cf_err cf_json_get_str(const json_t *const object, const char *const key, const 
     return CF_OK;
 }
 
+cf_err cf_json_get_word(const json_t *const object, const char *const key, const size_t min,
+                        const size_t max, char *const ret, cf_error *const e)
+{
+    cf_slice text = {NULL, 0};
+    CF_TRY(cf_json_get_str(object, key, min, max, &text, e));
+    memcpy(ret, text.ptr, text.len);
+    ret[text.len] = '\0';
+    return CF_OK;
+}
+
+cf_err cf_json_get_run_id(const json_t *const object, const char *const key, cf_run_id *const ret,
+                          cf_error *const e)
+{
+    cf_slice text = {NULL, 0};
+    CF_TRY(cf_json_get_str(object, key, CF_RUN_ID_LEN, CF_RUN_ID_LEN, &text, e));
+    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key,
+              CF_SLICE_FMT(text));
+    return CF_OK;
+}
+
 cf_err cf_json_get_sha256(const json_t *const object, const char *const key, uint8_t ret[32],
                           cf_error *const e)
 {

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "repo/run.h"
 #include "s3/base/utf8.h" /* IWYU pragma: export */
 #include "s3/buf.h"
 #include "s3/err.h"
@@ -30,6 +31,11 @@ CF_NODISCARD cf_err cf_json_get_u64(const json_t *object, const char *key, uint6
 /* Borrowed from object; min..max bytes. The text is UTF-8 without NUL and NUL-terminated. */
 CF_NODISCARD cf_err cf_json_get_str(const json_t *object, const char *key, size_t min, size_t max,
                                     cf_slice *ret, cf_error *e);
+/* The same, copied: ret has max + 1 bytes. */
+CF_NODISCARD cf_err cf_json_get_word(const json_t *object, const char *key, size_t min, size_t max,
+                                     char *ret, cf_error *e);
+CF_NODISCARD cf_err cf_json_get_run_id(const json_t *object, const char *key, cf_run_id *ret,
+                                       cf_error *e);
 /* 64 lower-case or upper-case hex digits. */
 CF_NODISCARD cf_err cf_json_get_sha256(const json_t *object, const char *key, uint8_t ret[32],
                                        cf_error *e);

@@ -36,37 +36,17 @@ cf_err cf_lease_body_render(const cf_lease_body *const b, cf_buf *const ret, cf_
                          (unsigned long long)b->owner.start_ticks);
 }
 
-static cf_err take_word(const json_t *const o, const char *const key,
-                        char ret[CF_OWNER_WORD_LEN_MAX + 1], cf_error *const e)
-{
-    cf_slice text = {NULL, 0};
-    CF_TRY(cf_json_get_str(o, key, 0, CF_OWNER_WORD_LEN_MAX, &text, e));
-    memcpy(ret, text.ptr, text.len);
-    ret[text.len] = '\0';
-    return CF_OK;
-}
-
 static cf_err take_owner(const json_t *const o, cf_owner *const ret, cf_error *const e)
 {
     uint64_t pid = 0;
     CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE, "'owner' is missing or not an object");
-    CF_TRY(take_word(o, "host", ret->host, e));
-    CF_TRY(take_word(o, "machine", ret->machine, e));
-    CF_TRY(take_word(o, "boot", ret->boot, e));
-    CF_TRY(take_word(o, "pid_ns", ret->pid_ns, e));
+    CF_TRY(cf_json_get_word(o, "host", 0, CF_OWNER_WORD_LEN_MAX, ret->host, e));
+    CF_TRY(cf_json_get_word(o, "machine", 0, CF_OWNER_WORD_LEN_MAX, ret->machine, e));
+    CF_TRY(cf_json_get_word(o, "boot", 0, CF_OWNER_WORD_LEN_MAX, ret->boot, e));
+    CF_TRY(cf_json_get_word(o, "pid_ns", 0, CF_OWNER_WORD_LEN_MAX, ret->pid_ns, e));
     CF_TRY(cf_json_get_u64(o, "pid", 0, UINT32_MAX, &pid, e));
     ret->pid = (uint32_t)pid;
     return cf_json_get_u64(o, "start_ticks", 0, CF_NUMBER_MAX, &ret->start_ticks, e);
-}
-
-static cf_err take_run(const json_t *const o, const char *const key, cf_run_id *const ret,
-                       cf_error *const e)
-{
-    cf_slice text = {NULL, 0};
-    CF_TRY(cf_json_get_str(o, key, CF_RUN_ID_LEN, CF_RUN_ID_LEN, &text, e));
-    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key,
-              CF_SLICE_FMT(text));
-    return CF_OK;
 }
 
 static cf_err take_uses(const json_t *const o, cf_lease_body *const b, cf_error *const e)
@@ -93,7 +73,7 @@ static cf_err body_take(const json_t *const o, cf_lease_body *const b, cf_error 
     uint64_t ttl_s = 0;
     CF_TRY(cf_json_check_format(o, "lease", e));
     b->is_read = json_object_get(o, "snapshot") != NULL;
-    CF_TRY(take_run(o, b->is_read ? "snapshot" : "run", &b->run, e));
+    CF_TRY(cf_json_get_run_id(o, b->is_read ? "snapshot" : "run", &b->run, e));
     CF_TRY(cf_json_get_str(o, "state", 1, 16, &state, e));
     b->ended = cf_slice_eq(state, cf_slice_str("ended"));
     CF_ENSURE(b->ended || cf_slice_eq(state, cf_slice_str("held")), e, CF_ERR_DAMAGE,

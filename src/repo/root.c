@@ -137,26 +137,6 @@ static cf_err take_segments(const json_t *const root, cf_root *const r, cf_error
     return CF_OK;
 }
 
-static cf_err take_run_id(const json_t *const o, const char *const key, cf_run_id *const ret,
-                          cf_error *const e)
-{
-    cf_slice text = {NULL, 0};
-    CF_TRY(cf_json_get_str(o, key, CF_RUN_ID_LEN, CF_RUN_ID_LEN, &text, e));
-    CF_ENSURE(cf_run_id_parse(text, ret), e, CF_ERR_DAMAGE, "'%s' is '%.*s', not a run's id", key,
-              CF_SLICE_FMT(text));
-    return CF_OK;
-}
-
-static cf_err take_word(const json_t *const o, const char *const key,
-                        char ret[ROOT_WORD_LEN_MAX + 1], cf_error *const e)
-{
-    cf_slice text = {NULL, 0};
-    CF_TRY(cf_json_get_str(o, key, 1, ROOT_WORD_LEN_MAX, &text, e));
-    memcpy(ret, text.ptr, text.len);
-    ret[text.len] = '\0';
-    return CF_OK;
-}
-
 static cf_err take_parent(const json_t *const root, cf_root *const r, cf_error *const e)
 {
     const json_t *const o = json_object_get(root, "parent");
@@ -164,7 +144,7 @@ static cf_err take_parent(const json_t *const root, cf_root *const r, cf_error *
         return CF_OK;
     CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE, "'parent' is not an object");
     r->has_parent = true;
-    CF_TRY_AS(take_run_id(o, "run", &r->parent, e), e, "'parent'");
+    CF_TRY_AS(cf_json_get_run_id(o, "run", &r->parent, e), e, "'parent'");
     CF_TRY_AS(cf_json_get_sha256(o, "sha256", r->parent_sha256, e), e, "'parent'");
     return CF_OK;
 }
@@ -173,10 +153,10 @@ static cf_err root_take(const json_t *const o, cf_root *const r, cf_error *const
 {
     json_t *const facts = json_object_get(o, "node");
     CF_TRY(cf_json_check_format(o, "root", e));
-    CF_TRY(take_run_id(o, "run", &r->run, e));
+    CF_TRY(cf_json_get_run_id(o, "run", &r->run, e));
     CF_TRY(cf_json_get_time_ms(o, "time", &r->time_utc_ms, e));
-    CF_TRY(take_word(o, "profile", r->profile, e));
-    CF_TRY(take_word(o, "program", r->version, e));
+    CF_TRY(cf_json_get_word(o, "profile", 1, ROOT_WORD_LEN_MAX, r->profile, e));
+    CF_TRY(cf_json_get_word(o, "program", 1, ROOT_WORD_LEN_MAX, r->version, e));
     CF_TRY(take_parent(o, r, e));
     CF_TRY(cf_json_get_u64(o, "lease", 0, CF_NUMBER_MAX, &r->lease, e));
     CF_TRY(take_totals(o, &r->totals, e));

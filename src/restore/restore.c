@@ -38,7 +38,7 @@ static cf_err connect(cf_restore *const r, cf_error *const e)
 static cf_err damage_seen(void *const impl, const char *const name, cf_error *const e)
 {
     (void)e;
-    if (strncmp(name, "damage-", 7) == 0)
+    if (cf_mark_is_damage(name))
         cf_restore_log(impl, CF_LOG_WARN,
                        "this snapshot carries the mark '%s': some of its bytes were found "
                        "damaged\nHINT: every file is verified; an "
