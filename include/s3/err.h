@@ -23,6 +23,7 @@ extern "C" {
     X(CF_ERR_USAGE, 2, "wrong usage or configuration", 2, false)                                   \
     X(CF_ERR_SOURCE, 3, "the source is not fit or could not be read", 3, false)                    \
     X(CF_ERR_DAMAGE, 4, "damage found in the repository", 4, false)                                \
+    X(CF_ERR_LIMIT, 5, "a limit is exceeded", 5, false)                                            \
     X(CF_ERR_NO_REPOSITORY, 10, "no repository there", 10, false)                                  \
     X(CF_ERR_LOCKED, 11, "locked by another run", 11, false)                                       \
     X(CF_ERR_AUTH, 12, "the store refused the access key", 12, false)                              \

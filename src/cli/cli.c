@@ -66,6 +66,80 @@ static const cf_command table[CF_CMD_COUNT] = {
          "files_restored, files_kept, bytes_target, "
          "bytes_written, bytes_downloaded, requests, duration_s, closing_words",
          1, 1, cf_cli_restore},
+    [CF_CMD_DIFF] = {"diff", "show what changed between two snapshots", "RUN RUN",
+                     "Compares the manifests of two snapshots of a node: files that came, "
+                     "went or changed, and the bytes that are new. Reads no file data.",
+                     "chunkferry diff --repo s3://backups/prod --node kdb-1 "
+                     "20261120T153012Z-89abcdef latest",
+                     "file: path, change (added, removed, changed, metadata), bytes_before, "
+                     "bytes_after; and summary: from, to, node, added, removed, changed, "
+                     "metadata, bytes_added, bytes_removed",
+                     2, 2, cf_cli_diff},
+    [CF_CMD_DUMP] = {"dump", "write one file of a snapshot to standard output", "latest|RUN PATH",
+                     "Writes the content of one file, as 'chunkferry show -v' names it, to "
+                     "standard output. Every byte is verified before it is written; at the "
+                     "end also the whole.",
+                     "chunkferry dump --repo s3://backups/prod --node kdb-1 latest "
+                     "db/chaser.chk > chaser.chk",
+                     "nothing: standard output is the file", 2, 2, cf_cli_dump},
+    [CF_CMD_VERIFY] = {"verify", "check that snapshots can be restored", "[RUN|latest|all]",
+                       "Without flags: descriptor, roots and their chain, segments, and every "
+                       "pack is there with its length. With --read-data every byte is read and "
+                       "checked against its digests, nothing is written to disk. What is found "
+                       "whole is recorded, and so is damage: the next backup sends damaged "
+                       "files again.",
+                       "chunkferry verify --repo s3://backups/prod --node kdb-1 "
+                       "--read-data-subset 1/12",
+                       "damage: node, pack, files, snapshots, reason, other_copy; warning; and "
+                       "summary: snapshots, packs, files, bytes_read, damaged_packs, proved, "
+                       "requests, duration_s",
+                       0, 1, cf_cli_verify},
+    [CF_CMD_PRUNE] = {"prune", "delete old snapshots by retention", "--keep-daily N ...",
+                      "Decides by the given --keep rules which snapshots of each node stay, "
+                      "says why, and deletes the others and every object that no remaining "
+                      "snapshot and no running backup needs. The newest snapshot, the newest "
+                      "that verify --read-data proved, and those tagged 'keep' always stay. "
+                      "May run while backups run; interrupted, the next prune finishes. "
+                      "--dry-run goes the same way and deletes nothing.",
+                      "chunkferry prune --repo s3://backups/prod --keep-daily 7 --keep-weekly "
+                      "5 --keep-monthly 12",
+                      "snapshot: node, snapshot, time, keep, reasons; warning; and summary: "
+                      "dry_run, nodes, snapshots_kept, snapshots_deleted, objects_deleted, "
+                      "bytes_freed, objects_locked, fenced, requests, duration_s",
+                      0, 0, cf_cli_prune},
+    [CF_CMD_TAG] = {"tag", "add or remove tags of a snapshot", "RUN|latest --add T",
+                    "Tags are facts that are only ever added, nothing is overwritten. A "
+                    "snapshot tagged 'keep' is never pruned.",
+                    "chunkferry tag --repo s3://backups/prod --node kdb-1 latest --add keep "
+                    "--add before-upgrade",
+                    "summary: node, snapshot, tags", 1, 1, cf_cli_tag},
+    [CF_CMD_COPY] = {"copy", "copy snapshots to another repository",
+                     "--to-repo URL [RUN|latest|all]",
+                     "Copies snapshots into another repository, bucket to bucket or to and "
+                     "from a directory. Packs are streamed as they are and verified on the "
+                     "way; what an earlier copy brought is not sent again. The target is a "
+                     "full repository of its own.",
+                     "chunkferry copy --repo s3://backups/prod --node kdb-1 latest --to-repo "
+                     "file:///mnt/usb/backups",
+                     "copied: node, snapshot, origin; warning; and summary: snapshots_copied, "
+                     "snapshots_skipped, packs_copied, packs_reused, bytes_copied, requests, "
+                     "duration_s",
+                     0, 1, cf_cli_copy},
+    [CF_CMD_STATUS] = {"status", "say how each node stands", "",
+                       "Per node: the newest snapshot and its age, what it holds, the runs it "
+                       "rests on, when it was last proved by verify --read-data, a lease that "
+                       "is held, and what dead runs left behind. With --max-age exit code 5 "
+                       "tells monitoring that a node is late.",
+                       "chunkferry status --repo s3://backups/prod --max-age 26h",
+                       "node: node, snapshot, time, age_s, bytes_source, bytes_stored, runs, "
+                       "proved, proved_age_s, lease, leftovers, late; and summary: nodes, late",
+                       0, 0, cf_cli_status},
+    [CF_CMD_UNLOCK] = {"unlock", "end a run that is stuck", "",
+                       "Shows the lease of a node and who holds it. A run that is dead is "
+                       "fenced: it can never commit, and the next backup starts at once. With "
+                       "--force also one whose lease is live. Nothing is deleted.",
+                       "chunkferry unlock --repo s3://backups/prod --node kdb-1",
+                       "summary: node, lease, run, state, fenced", 0, 0, cf_cli_unlock},
     [CF_CMD_INSPECT] = {"inspect",
                         "say what a node's directory is, and whether it could be backed up",
                         "--db DIR",

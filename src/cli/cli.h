@@ -35,6 +35,14 @@ cf_err cf_cli_backup(cf_cli *c, cf_error *e);
 cf_err cf_cli_list(cf_cli *c, cf_error *e);
 cf_err cf_cli_show(cf_cli *c, cf_error *e);
 cf_err cf_cli_restore(cf_cli *c, cf_error *e);
+cf_err cf_cli_diff(cf_cli *c, cf_error *e);
+cf_err cf_cli_dump(cf_cli *c, cf_error *e);
+cf_err cf_cli_verify(cf_cli *c, cf_error *e);
+cf_err cf_cli_prune(cf_cli *c, cf_error *e);
+cf_err cf_cli_tag(cf_cli *c, cf_error *e);
+cf_err cf_cli_copy(cf_cli *c, cf_error *e);
+cf_err cf_cli_status(cf_cli *c, cf_error *e);
+cf_err cf_cli_unlock(cf_cli *c, cf_error *e);
 cf_err cf_cli_inspect(cf_cli *c, cf_error *e);
 cf_err cf_cli_version(cf_cli *c, cf_error *e);
 

@@ -10,10 +10,11 @@
 
 #define ON(command) (1u << (command))
 #define ALL         (ON(CF_CMD_COUNT) - 1u)
-#define REMOTE                                                                                     \
-    (ON(CF_CMD_INIT) | ON(CF_CMD_BACKUP) | ON(CF_CMD_LIST) | ON(CF_CMD_SHOW) | ON(CF_CMD_RESTORE))
-#define SOURCE (ON(CF_CMD_BACKUP) | ON(CF_CMD_INSPECT))
-#define MOVES  (ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE))
+#define REMOTE      (ALL & ~(ON(CF_CMD_INSPECT) | ON(CF_CMD_VERSION)))
+#define SOURCE      (ON(CF_CMD_BACKUP) | ON(CF_CMD_INSPECT))
+#define MOVES       (ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE) | ON(CF_CMD_VERIFY) | ON(CF_CMD_COPY))
+#define WRITES      (ON(CF_CMD_BACKUP) | ON(CF_CMD_PRUNE) | ON(CF_CMD_COPY))
+#define LONG        (MOVES | ON(CF_CMD_PRUNE) | ON(CF_CMD_DUMP))
 
 static const cf_option table[CF_OPT_COUNT] = {
     [CF_OPT_REPO] = {"repo",
@@ -62,8 +63,12 @@ static const cf_option table[CF_OPT_COUNT] = {
          {"CHUNKFERRY_NODE", NULL},
          REMOTE & ~ON(CF_CMD_INIT),
          "name of the node in the repository: lower-case letters, digits, '.', '_', '-'"},
-    [CF_OPT_PROFILE] =
-        {"profile", 0, "NAME", {NULL, NULL}, SOURCE, "kind of node: kurrentdb (the default)"},
+    [CF_OPT_PROFILE] = {"profile",
+                        0,
+                        "NAME",
+                        {NULL, NULL},
+                        SOURCE,
+                        "kind of node: kurrentdb (the default) or directory"},
     [CF_OPT_DB] = {"db", 0, "DIR", {NULL, NULL}, SOURCE, "the node's database directory"},
     [CF_OPT_INDEX] = {"index",
                       0,
@@ -112,12 +117,183 @@ static const cf_option table[CF_OPT_COUNT] = {
                                "the node's MaxTruncation (256MiB): a chaser further behind the "
                                "writer is refused, the restored node would not start"},
     [CF_OPT_LEVEL] = {"level", 0, "N", {NULL, NULL}, ON(CF_CMD_BACKUP), "zstd level, 1 to 9 (3)"},
-    [CF_OPT_TARGET] = {"target",
-                       't',
-                       "DIR",
+    [CF_OPT_TO_REPO] = {"to-repo",
+                        0,
+                        "URL",
+                        {NULL, NULL},
+                        ON(CF_CMD_COPY),
+                        "repository to copy into: s3://bucket/prefix or file:///path"},
+    [CF_OPT_TO_ENDPOINT] = {"to-endpoint",
+                            0,
+                            "URL",
+                            {"CHUNKFERRY_TO_ENDPOINT", NULL},
+                            ON(CF_CMD_COPY),
+                            "S3 server of --to-repo; that of --endpoint when not given"},
+    [CF_OPT_TO_REGION] =
+        {"to-region", 0, "NAME", {NULL, NULL}, ON(CF_CMD_COPY), "region of --to-repo"},
+    [CF_OPT_TO_ADDRESSING] = {"to-addressing",
+                              0,
+                              "HOW",
+                              {NULL, NULL},
+                              ON(CF_CMD_COPY),
+                              "path, virtual or auto, for --to-repo"},
+    [CF_OPT_TO_CA_BUNDLE] = {"to-ca-bundle",
+                             0,
+                             "FILE",
+                             {NULL, NULL},
+                             ON(CF_CMD_COPY),
+                             "certificates to trust for --to-repo"},
+    [CF_OPT_TO_AWS_PROFILE] = {"to-aws-profile",
+                               0,
+                               "NAME",
+                               {NULL, NULL},
+                               ON(CF_CMD_COPY),
+                               "section of ~/.aws for --to-repo"},
+    [CF_OPT_OTHER_REPO] =
+        {"other-repo",
+         0,
+         "URL",
+         {NULL, NULL},
+         ON(CF_CMD_VERIFY),
+         "a copy of this repository: where damage is found, says whether it has a good copy"},
+    [CF_OPT_DIR] = {"dir",
+                    0,
+                    "DIR",
+                    {NULL, NULL},
+                    ON(CF_CMD_BACKUP),
+                    "directory to back up, with --profile directory"},
+    [CF_OPT_EXCLUDE] = {.name = "exclude",
+                        .arg = "PATTERN",
+                        .commands = ON(CF_CMD_BACKUP),
+                        .help =
+                            "leave out what matches (directory): a name, or a path from the top "
+                            "when it holds a '/'; *, ? and [] as in a shell, ** for any depth",
+                        .many = true},
+    [CF_OPT_ONE_FILE_SYSTEM] = {"one-file-system",
+                                0,
+                                NULL,
+                                {NULL, NULL},
+                                ON(CF_CMD_BACKUP),
+                                "do not go into other file systems (directory)"},
+    [CF_OPT_STRICT] = {"strict",
+                       0,
+                       NULL,
                        {NULL, NULL},
-                       ON(CF_CMD_RESTORE),
-                       "directory to restore the database into: empty or missing"},
+                       ON(CF_CMD_BACKUP),
+                       "exit with 3 when a file changed while it was read; the snapshot stands all "
+                       "the same (directory)"},
+    [CF_OPT_TAG] = {.name = "tag",
+                    .arg = "T",
+                    .commands = ON(CF_CMD_BACKUP),
+                    .help = "tag of the new snapshot; 'keep' pins it",
+                    .many = true},
+    [CF_OPT_ADD] = {.name = "add",
+                    .arg = "T",
+                    .commands = ON(CF_CMD_TAG),
+                    .help = "tag to add; 'keep' pins the snapshot",
+                    .many = true},
+    [CF_OPT_REMOVE] = {.name = "remove",
+                       .arg = "T",
+                       .commands = ON(CF_CMD_TAG),
+                       .help = "tag to take away",
+                       .many = true},
+    [CF_OPT_KEEP_LAST] = {"keep-last", 0, "N", {NULL, NULL}, ON(CF_CMD_PRUNE), "keep the newest N"},
+    [CF_OPT_KEEP_HOURLY] = {"keep-hourly",
+                            0,
+                            "N",
+                            {NULL, NULL},
+                            ON(CF_CMD_PRUNE),
+                            "keep the newest of each of the last N hours that have one"},
+    [CF_OPT_KEEP_DAILY] =
+        {"keep-daily", 0, "N", {NULL, NULL}, ON(CF_CMD_PRUNE), "keep the same for days (UTC)"},
+    [CF_OPT_KEEP_WEEKLY] =
+        {"keep-weekly", 0, "N", {NULL, NULL}, ON(CF_CMD_PRUNE), "keep the same for ISO weeks"},
+    [CF_OPT_KEEP_MONTHLY] =
+        {"keep-monthly", 0, "N", {NULL, NULL}, ON(CF_CMD_PRUNE), "keep the same for months"},
+    [CF_OPT_KEEP_YEARLY] =
+        {"keep-yearly", 0, "N", {NULL, NULL}, ON(CF_CMD_PRUNE), "keep the same for years"},
+    [CF_OPT_KEEP_WITHIN] =
+        {"keep-within",
+         0,
+         "DURATION",
+         {NULL, NULL},
+         ON(CF_CMD_PRUNE),
+         "keep what is younger than this, counted from the newest: 1y6m2w3d12h (m: months)"},
+    [CF_OPT_KEEP_TAG] = {.name = "keep-tag",
+                         .arg = "T",
+                         .commands = ON(CF_CMD_PRUNE),
+                         .help = "keep snapshots with this tag",
+                         .many = true},
+    [CF_OPT_MAX_DELETE] =
+        {"max-delete",
+         0,
+         "N",
+         {NULL, NULL},
+         ON(CF_CMD_PRUNE),
+         "refuse, before anything is changed, when more than N snapshots would go"},
+    [CF_OPT_DROP_DAMAGED] =
+        {.name = "drop-damaged",
+         .arg = "RUN",
+         .commands = ON(CF_CMD_PRUNE),
+         .help = "give up this snapshot whose root or segments cannot be read, and go on",
+         .many = true},
+    [CF_OPT_DELETE_VERSIONS] = {"delete-versions",
+                                0,
+                                NULL,
+                                {NULL, NULL},
+                                ON(CF_CMD_PRUNE),
+                                "in a versioned bucket delete all versions of what goes; else the "
+                                "lifecycle rule of the bucket frees the space"},
+    [CF_OPT_READ_DATA] = {"read-data",
+                          0,
+                          NULL,
+                          {NULL, NULL},
+                          ON(CF_CMD_VERIFY),
+                          "read and check every byte; found whole, that is recorded"},
+    [CF_OPT_READ_DATA_SUBSET] =
+        {"read-data-subset",
+         0,
+         "PART",
+         {NULL, NULL},
+         ON(CF_CMD_VERIFY),
+         "read a part: 5%, 10G (another one each time), or 3/12, the third of twelve"},
+    [CF_OPT_MAX_AGE] = {"max-age",
+                        0,
+                        "DURATION",
+                        {NULL, NULL},
+                        ON(CF_CMD_STATUS),
+                        "exit with 5 when the newest snapshot of a node is older: 26h"},
+    [CF_OPT_FORCE] =
+        {"force",
+         0,
+         NULL,
+         {NULL, NULL},
+         ON(CF_CMD_BACKUP) | ON(CF_CMD_UNLOCK),
+         "backup of a directory: read unchanged files too; unlock: also while the lease is live"},
+    [CF_OPT_WAIT_LOCK] = {"wait-lock",
+                          0,
+                          "DURATION",
+                          {NULL, NULL},
+                          WRITES,
+                          "wait so long for a node that is busy: 10m; else exit with 11 at once"},
+    [CF_OPT_MAX_DURATION] =
+        {"max-duration",
+         0,
+         "DURATION",
+         {NULL, NULL},
+         WRITES | ON(CF_CMD_VERIFY),
+         "stop after this time, as if interrupted; the next run goes on from there"},
+    [CF_OPT_LIMIT_UPLOAD] =
+        {"limit-upload", 0, "SIZE", {NULL, NULL}, LONG, "bytes a second to send at most: 10MiB"},
+    [CF_OPT_LIMIT_DOWNLOAD] =
+        {"limit-download", 0, "SIZE", {NULL, NULL}, LONG, "bytes a second to receive at most"},
+    [CF_OPT_TARGET] =
+        {"target",
+         't',
+         "DIR",
+         {NULL, NULL},
+         ON(CF_CMD_RESTORE),
+         "directory to restore the database into: empty or missing"},
     [CF_OPT_INDEX_TARGET] = {"index-target",
                              0,
                              "DIR",
@@ -132,17 +308,18 @@ static const cf_option table[CF_OPT_COUNT] = {
                       "owner of the restored files; as root and without it, the recorded numbers"},
     [CF_OPT_MEMORY] =
         {"memory", 0, "SIZE", {NULL, NULL}, MOVES, "ceiling for memory, 64MiB at least (128MiB)"},
-    [CF_OPT_JOBS] = {"jobs",
-                     'j',
-                     "N",
-                     {NULL, NULL},
-                     MOVES,
-                     "threads that compress or fetch, 1 to 64 (the cores)"},
+    [CF_OPT_JOBS] =
+        {"jobs",
+         'j',
+         "N",
+         {NULL, NULL},
+         MOVES,
+         "threads that compress or fetch, 1 to 64 (the cores)"},
     [CF_OPT_DRY_RUN] = {"dry-run",
                         0,
                         NULL,
                         {NULL, NULL},
-                        MOVES,
+                        ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE) | ON(CF_CMD_PRUNE) | ON(CF_CMD_COPY),
                         "go through all checks and say what would be done; writes nothing"},
     [CF_OPT_JSON] = {"json", 0, NULL, {NULL, NULL}, ALL, "one JSON object a line, a summary last"},
     [CF_OPT_VERBOSE] =
@@ -222,7 +399,13 @@ static bool option_find(const cf_command_id command, const char *const name, con
 static cf_err value_set(cf_values *const v, const cf_option_id id, const char *const text,
                         cf_error *const e)
 {
-    CF_ENSURE(table[id].arg == NULL || v->times[id] == 0, e, CF_ERR_USAGE,
+    if (table[id].many) {
+        CF_ENSURE(v->many_total < CF_MANY_MAX, e, CF_ERR_USAGE,
+                  "more than %d options like '--%s' are given", CF_MANY_MAX, table[id].name);
+        v->many[v->many_total].id = id;
+        v->many[v->many_total++].text = text;
+    }
+    CF_ENSURE(table[id].arg == NULL || table[id].many || v->times[id] == 0, e, CF_ERR_USAGE,
               "option '--%s' is given twice", table[id].name);
     v->text[id] = text;
     v->times[id]++;
@@ -347,6 +530,68 @@ cf_err cf_values_number(const cf_values *const v, const cf_option_id id, const u
               table[id].name, v->text[id], (unsigned long long)min, (unsigned long long)max);
     *ret = n;
     return CF_OK;
+}
+
+static uint64_t duration_unit_ms(const char letter)
+{
+    static const struct {
+        char letter;
+        uint64_t s;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (units[i].letter == letter)
+            return units[i].s * 1000;
+    }
+    return 0;
+}
+
+/* 0: it is none. Units go down: "1d12h", never "12h1d", which is more likely a slip. */
+static uint64_t duration_parse(const char *text)
+{
+    const uint64_t max_ms = UINT64_C(100) * 366 * 86400 * 1000; /* ours: a century */
+    uint64_t sum_ms = 0, last_unit_ms = UINT64_MAX;
+
+    while (*text != '\0') {
+        const size_t digits = strspn(text, "0123456789");
+        uint64_t n = 0;
+
+        if (digits == 0 || !cf_u64_parse(cf_slice_of(text, digits), &n))
+            return 0;
+        const uint64_t unit_ms = duration_unit_ms(text[digits]);
+        if (unit_ms == 0 || unit_ms >= last_unit_ms || n > max_ms / unit_ms)
+            return 0;
+        sum_ms += n * unit_ms;
+        if (sum_ms > max_ms)
+            return 0;
+        last_unit_ms = unit_ms;
+        text += digits + 1;
+    }
+    return sum_ms;
+}
+
+cf_err cf_values_duration(const cf_values *const v, const cf_option_id id, uint64_t *const ret_ms,
+                          cf_error *const e)
+{
+    if (v->text[id] == NULL)
+        return CF_OK;
+    const uint64_t ms = duration_parse(v->text[id]);
+    CF_ENSURE(ms > 0, e, CF_ERR_USAGE,
+              "'--%s %s' is no time\nHINT: a number with s, m, h, d or w behind it: --%s 90m",
+              table[id].name, v->text[id], table[id].name);
+    *ret_ms = ms;
+    return CF_OK;
+}
+
+unsigned cf_values_each(const cf_values *const v, const cf_option_id id, const char **const ret)
+{
+    unsigned total = 0;
+
+    for (unsigned i = 0; i < v->many_total; i++) {
+        if (v->many[i].id == id)
+            ret[total++] = v->many[i].text;
+    }
+    return total;
 }
 
 cf_err cf_values_choice(const cf_values *const v, const cf_option_id id,

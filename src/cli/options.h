@@ -20,6 +20,13 @@ typedef enum cf_option_id {
     CF_OPT_CA_BUNDLE,
     CF_OPT_AWS_PROFILE,
     CF_OPT_NODE,
+    CF_OPT_TO_REPO,
+    CF_OPT_TO_ENDPOINT,
+    CF_OPT_TO_REGION,
+    CF_OPT_TO_ADDRESSING,
+    CF_OPT_TO_CA_BUNDLE,
+    CF_OPT_TO_AWS_PROFILE,
+    CF_OPT_OTHER_REPO,
     CF_OPT_PROFILE,
     CF_OPT_DB,
     CF_OPT_INDEX,
@@ -30,6 +37,32 @@ typedef enum cf_option_id {
     CF_OPT_ARCHIVE,
     CF_OPT_MAX_TRUNCATION,
     CF_OPT_LEVEL,
+    CF_OPT_DIR,
+    CF_OPT_EXCLUDE,
+    CF_OPT_ONE_FILE_SYSTEM,
+    CF_OPT_STRICT,
+    CF_OPT_TAG,
+    CF_OPT_ADD,
+    CF_OPT_REMOVE,
+    CF_OPT_KEEP_LAST,
+    CF_OPT_KEEP_HOURLY,
+    CF_OPT_KEEP_DAILY,
+    CF_OPT_KEEP_WEEKLY,
+    CF_OPT_KEEP_MONTHLY,
+    CF_OPT_KEEP_YEARLY,
+    CF_OPT_KEEP_WITHIN,
+    CF_OPT_KEEP_TAG,
+    CF_OPT_MAX_DELETE,
+    CF_OPT_DROP_DAMAGED,
+    CF_OPT_DELETE_VERSIONS,
+    CF_OPT_READ_DATA,
+    CF_OPT_READ_DATA_SUBSET,
+    CF_OPT_MAX_AGE,
+    CF_OPT_FORCE,
+    CF_OPT_WAIT_LOCK,
+    CF_OPT_MAX_DURATION,
+    CF_OPT_LIMIT_UPLOAD,
+    CF_OPT_LIMIT_DOWNLOAD,
     CF_OPT_TARGET,
     CF_OPT_INDEX_TARGET,
     CF_OPT_OWNER,
@@ -47,7 +80,15 @@ typedef enum cf_command_id {
     CF_CMD_BACKUP,
     CF_CMD_LIST,
     CF_CMD_SHOW,
+    CF_CMD_DIFF,
     CF_CMD_RESTORE,
+    CF_CMD_DUMP,
+    CF_CMD_VERIFY,
+    CF_CMD_PRUNE,
+    CF_CMD_TAG,
+    CF_CMD_COPY,
+    CF_CMD_STATUS,
+    CF_CMD_UNLOCK,
     CF_CMD_INSPECT,
     CF_CMD_VERSION,
     CF_CMD_COUNT,
@@ -61,12 +102,13 @@ typedef struct cf_option {
         *env[2]; /* taken when the flag is absent, in this order; blank ones count as absent */
     unsigned commands; /* bit 1 << cf_command_id */
     const char *help;
+    bool many; /* may be given more than once */
 } cf_option;
 
 /* CF_OPT_COUNT rows, by id. */
 const cf_option *cf_option_at(cf_option_id id);
 
-enum { CF_ARGS_MAX = 4 };
+enum { CF_ARGS_MAX = 4, CF_MANY_MAX = 256 };
 
 enum { CF_WORD_DISTANCE_MAX = 3 }; /* ours: further away it is no slip of the fingers */
 /* Edit distance, for "did you mean"; 40 when either word is longer than that. */
@@ -77,6 +119,11 @@ typedef struct cf_values {
     unsigned times[CF_OPT_COUNT];   /* how often a switch was given */
     const char *arg[CF_ARGS_MAX];   /* words that are no options */
     unsigned arg_total;
+    struct {
+        cf_option_id id;
+        const char *text;
+    } many[CF_MANY_MAX]; /* each value of the options that may be given more than once, in order */
+    unsigned many_total;
 } cf_values;
 
 /* Words behind the command's name. CF_ERR_USAGE names the word, with a suggestion when an option is
@@ -91,6 +138,12 @@ CF_NODISCARD cf_err cf_values_size(const cf_values *v, cf_option_id id, uint64_t
                                    cf_error *e);
 CF_NODISCARD cf_err cf_values_number(const cf_values *v, cf_option_id id, uint64_t min,
                                      uint64_t max, uint64_t *ret, cf_error *e);
+/* "90s", "10m", "26h", "2d", "1w", or several of them in that order: "1d12h". At least a second. */
+CF_NODISCARD cf_err cf_values_duration(const cf_values *v, cf_option_id id, uint64_t *ret_ms,
+                                       cf_error *e);
+/* All values of an option that may be given more than once, borrowed: fills ret (CF_MANY_MAX
+ * entries), returns their number. */
+unsigned cf_values_each(const cf_values *v, cf_option_id id, const char **ret);
 /* *ret: index into words (NULL-terminated). */
 CF_NODISCARD cf_err cf_values_choice(const cf_values *v, cf_option_id id, const char *const *words,
                                      unsigned *ret, cf_error *e);

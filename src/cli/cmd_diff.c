@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * chunkferry diff
+ */
+#include "cli/cli.h"
+
+cf_err cf_cli_diff(cf_cli *const c, cf_error *const e)
+{
+    (void)c;
+    CF_FAIL(e, CF_ERR_UNSUPPORTED, "diff is being built");
+}
