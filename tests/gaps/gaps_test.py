@@ -3,7 +3,8 @@
 
 stepping_chunkferry is the program with a numbered filesystem seam. First one run counts the steps of the reading order; then for
 each kind of event and for steps spread over all of them, the event happens just before that step; every other node is written to all
-the while. GAPS_TOTAL backups (240), GAPS_JOBS at once (2).
+the while. GAPS_TOTAL backups (240; with CHUNKFERRY_LONG 2,500, which is nearly every event before every step), GAPS_JOBS at once (2).
+CHUNKFERRY_SEED repeats a sample.
 """
 import collections
 import json
@@ -40,7 +41,9 @@ EVENTS = {  # what happens in the gap; each line goes to the node
     "scavenge ends": "scavenging-db on;scavenging-db off",
 }
 TRUNCATES = {name for name, commands in EVENTS.items() if "truncate" in commands}
-TOTAL = int(os.environ.get("GAPS_TOTAL", "240"))
+LONG = bool(os.environ.get("CHUNKFERRY_LONG"))
+TOTAL = int(os.environ.get("GAPS_TOTAL", "2500" if LONG else "240"))
+DICE_SEED = int(os.environ.get("CHUNKFERRY_SEED", "1"))
 JOBS = int(os.environ.get("GAPS_JOBS", "2"))
 LOAD_BYTES = 400_000    # a second: some roll-overs in a run
 
@@ -118,9 +121,9 @@ class Gaps(ferry.Case):
         self.ferry("backup", "--repo", f"file://{probe}", "--node", "kdb-1", "--db", keep, env=ferry.environment(CF_STEP_TRACE=count),
                    binary=ferry.STEPPING)
         steps = sum(1 for line in count.read_text().splitlines() if line[0].isdigit())
-        print(f"{steps} steps in a backup, {len(EVENTS)} kinds of event, {TOTAL} backups")
+        print(f"{steps} steps in a backup, {len(EVENTS)} kinds of event, {TOTAL} backups, CHUNKFERRY_SEED={DICE_SEED}")
         each = (TOTAL + len(EVENTS) - 1) // len(EVENTS)
-        dice = random.Random(1)
+        dice = random.Random(DICE_SEED)
         # Spread over all steps, with a random offset inside each stretch: other gaps for other events.
         plan = [(event, dice.randrange(1 + i * steps // each, max(1 + (i + 1) * steps // each, 2 + i * steps // each)))
                 for event in EVENTS for i in range(each)]
