@@ -142,6 +142,7 @@ class FakeServer:
         self.journal = Journal(self.options.log)
         self.gate = Gate()
         self.skew_s = 0
+        self.hook = None            # hook(call, when), when "before_apply" or "after_apply": may sleep, or raise Gone
         self.tls = self._tls_context()
         self.scheme = "https" if self.tls else "http"
         self.socket = None
@@ -300,12 +301,14 @@ class Exchange:
         ops.check_body(self.call, self.signed.payload_hash)
         self._maybe_close("before_apply")
         self._maybe_hold("before_apply")
+        self._call_hook("before_apply")
         scripted = self.fault.scripted(self.call, self.server)
         if scripted is not None and not self.fault.get("apply"):
             return scripted
         response = self.server.operations.run(self.call)
         self.fault.damage(self.call, self.server.store)
         self._maybe_hold("after_apply")
+        self._call_hook("after_apply")
         self._maybe_close("after_apply")
         return scripted if scripted is not None else response
 
@@ -328,6 +331,10 @@ class Exchange:
     def _maybe_hold(self, when):
         if self.fault.get("hold") == when:
             self.server.gate.wait()
+
+    def _call_hook(self, when):
+        if self.server.hook is not None:
+            self.server.hook(self.call, when)
 
     def _close(self):
         if self.fault.get("reset"):
