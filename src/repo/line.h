@@ -74,6 +74,8 @@ typedef struct cf_pack_line {
     uint64_t stored_bytes; /* whole object */
     uint64_t used_bytes;   /* of it, named by this snapshot */
     cf_digest digest;
+    const char *origin; /* of a copied pack: the name that it was written under first, in another
+                           repository; NULL: this one wrote it */
 } cf_pack_line;
 
 /* Little of it is still used: a later run sends the rest again, so that prune can have the pack. */

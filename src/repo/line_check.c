@@ -203,6 +203,8 @@ cf_err cf_file_line_check(const cf_file_line *const l, cf_error *const e)
 cf_err cf_pack_line_check(const cf_pack_line *const l, cf_error *const e)
 {
     CF_TRY(pack_name_check(l->pack, e));
+    if (l->origin != NULL)
+        CF_TRY_AS(pack_name_check(l->origin, e), e, "'origin'");
     CF_ENSURE(l->stored_bytes >= 1 && l->stored_bytes <= CF_NUMBER_MAX, e, CF_ERR_DAMAGE,
               "'size' is %llu", (unsigned long long)l->stored_bytes);
     CF_ENSURE(l->used_bytes <= l->stored_bytes, e, CF_ERR_DAMAGE, "'used' is %llu of %llu bytes",

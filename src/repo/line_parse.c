@@ -297,6 +297,11 @@ static cf_err pack_line_take(const json_t *const o, cf_pack_line *const l, cf_er
     CF_TRY(cf_json_get_u64(o, "size", 1, CF_NUMBER_MAX, &l->stored_bytes, e));
     CF_TRY(cf_json_get_u64(o, "used", 0, CF_NUMBER_MAX, &l->used_bytes, e));
     CF_TRY(get_digest(o, &l->digest, e));
+    if (json_object_get(o, "origin") != NULL) {
+        cf_slice origin = {NULL, 0};
+        CF_TRY(cf_json_get_str(o, "origin", 1, CF_RUN_OBJECT_LEN_MAX, &origin, e));
+        l->origin = (const char *)origin.ptr;
+    }
     return cf_pack_line_check(l, e);
 }
 

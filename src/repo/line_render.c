@@ -107,5 +107,8 @@ cf_err cf_pack_line_render(const cf_pack_line *const l, cf_buf *const ret, cf_er
         CF_TRY(cf_buf_printf(ret, e, ",\"part\":%llu", (unsigned long long)l->digest.part_bytes));
     CF_TRY(cf_buf_append_str(ret, ",\"value\":", e));
     CF_TRY(cf_json_put_sha256(ret, l->digest.sha256, e));
-    return cf_buf_append_str(ret, "}}\n", e);
+    CF_TRY(cf_buf_append_char(ret, '}', e));
+    if (l->origin != NULL)
+        CF_TRY(cf_buf_printf(ret, e, ",\"origin\":\"%s\"", l->origin));
+    return cf_buf_append_str(ret, "}\n", e);
 }

@@ -12,7 +12,10 @@
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
 
-enum { ROOT_WORD_LEN_MAX = 31 }; /* profile, version */
+enum {
+    ROOT_WORD_LEN_MAX = 31, /* profile, version */
+    REPO_ID_LEN = 32,
+};
 
 cf_err cf_root_new(cf_root **const ret, cf_error *const e)
 {
@@ -149,6 +152,23 @@ static cf_err take_parent(const json_t *const root, cf_root *const r, cf_error *
     return CF_OK;
 }
 
+static cf_err take_origin(const json_t *const root, cf_root *const r, cf_error *const e)
+{
+    const json_t *const o = json_object_get(root, "origin");
+    uint8_t id[REPO_ID_LEN / 2] = {0};
+    if (o == NULL || json_is_null(o))
+        return CF_OK;
+    CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE, "'origin' is not an object");
+    CF_TRY_AS(cf_json_get_word(o, "repository", REPO_ID_LEN, REPO_ID_LEN, r->origin.repository, e),
+              e, "'origin'");
+    CF_ENSURE(cf_hex_parse(cf_slice_str(r->origin.repository), id, sizeof(id)), e, CF_ERR_DAMAGE,
+              "'origin': 'repository' is '%s', not %d hex digits", r->origin.repository,
+              REPO_ID_LEN);
+    CF_TRY_AS(cf_json_get_run_id(o, "run", &r->origin.run, e), e, "'origin'");
+    r->has_origin = true;
+    return CF_OK;
+}
+
 static cf_err root_take(const json_t *const o, cf_root *const r, cf_error *const e)
 {
     json_t *const facts = json_object_get(o, "node");
@@ -159,6 +179,7 @@ static cf_err root_take(const json_t *const o, cf_root *const r, cf_error *const
     CF_TRY(cf_json_get_word(o, "program", 1, ROOT_WORD_LEN_MAX, r->version, e));
     CF_TRY(take_parent(o, r, e));
     CF_TRY(cf_json_get_u64(o, "lease", 0, CF_NUMBER_MAX, &r->lease, e));
+    CF_TRY(take_origin(o, r, e));
     CF_TRY(take_totals(o, &r->totals, e));
     CF_ENSURE(json_is_object(facts), e, CF_ERR_DAMAGE, "'node' is missing or not an object");
     json_decref(r->facts);
@@ -216,6 +237,10 @@ static cf_err root_build(const cf_root *const r, json_t *const o, cf_error *cons
             o, "parent",
             json_pack("{s:s, s:o}", "run", r->parent.text, "sha256", put_sha256(r->parent_sha256)));
     bad |= json_object_set_new(o, "lease", json_integer((json_int_t)r->lease));
+    if (r->has_origin)
+        bad |= json_object_set_new(
+            o, "origin",
+            json_pack("{s:s, s:s}", "repository", r->origin.repository, "run", r->origin.run.text));
     bad |= json_object_set_new(o, "totals", put_totals(&r->totals));
     bad |= json_object_set(o, "node", r->facts);
     bad |= json_object_set_new(o, "segments", segments);

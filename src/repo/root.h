@@ -39,15 +39,25 @@ typedef struct cf_totals {
     uint64_t sparse_packs; /* of them, those of which it uses less than CF_PACK_SPARSE_PERCENT */
 } cf_totals;
 
+/* Of a copy: the snapshot that it is the same as, in the repository where that was made. A copy of a
+ * copy names the first one. */
+typedef struct cf_origin {
+    char repository[33]; /* its id */
+    cf_run_id run;
+} cf_origin;
+
 typedef struct cf_root {
     cf_run_id run;
-    int64_t time_utc_ms; /* the true time of the commit, by the store's clock */
+    int64_t time_utc_ms; /* the true time of the commit, by the store's clock; of a copy: the
+                            origin's */
     char profile[32];
     char version[32]; /* of chunkferry */
     bool has_parent;
     cf_run_id parent;
     uint8_t parent_sha256[32]; /* of the parent's root */
     uint64_t lease;            /* number of the run's lease */
+    bool has_origin;
+    cf_origin origin;
     cf_totals totals;
     json_t *facts; /* owned; an object, the profile's: versions, cluster epoch id, checkpoints,
                       hazards */

@@ -9,7 +9,9 @@ static const char good[] =
     "31:00.250Z\",\"profile\":\"kurrentdb\","
     "\"program\":\"0.1.0\",\"parent\":{\"run\":\"20261120T143100Z-00000001\",\"sha256\":"
     "\"3031323334353637383961626364656630313233343536373839616263646566\"},"
-    "\"lease\":7,\"totals\":{\"files\":1,\"files_new\":2,\"files_reused\":3,\"source_bytes\":4,"
+    "\"lease\":7,\"origin\":{\"repository\":\"0123456789abcdef0123456789abcdef\","
+    "\"run\":\"20261119T143100Z-00000001\"},\"totals\":{\"files\":1,\"files_new\":2,\"files_"
+    "reused\":3,\"source_bytes\":4,"
     "\"read_bytes\":5,\"uploaded_bytes\":6,\"packs\":7,\"stored_bytes\":8,\"sparse_packs\":9},"
     "\"node\":{\"epoch\":\"e\"},\"later\":{\"x\":1},"
     "\"segments\":[{\"kind\":\"packs\",\"key\":\"20261121T143100Z-00000001/"
@@ -44,6 +46,9 @@ static void test_good(void **state)
     assert_memory_equal(&again->totals, &r->totals, sizeof(r->totals));
     assert_true(again->time_utc_ms == r->time_utc_ms);
     assert_string_equal(again->segments[1].key, r->segments[1].key);
+    assert_true(again->has_origin);
+    assert_string_equal(again->origin.repository, "0123456789abcdef0123456789abcdef");
+    assert_string_equal(again->origin.run.text, "20261119T143100Z-00000001");
     cf_root_free(r);
     cf_root_free(again);
 }
@@ -81,6 +86,15 @@ static void test_refused(void **state)
         {"no node", "\"node\"", "\"nude\"", CF_ERR_DAMAGE, "'node' is missing"},
         {"a parent without digest", "\"sha256\"", "\"sha255\"", CF_ERR_DAMAGE,
          "'parent': 'sha256' is missing"},
+        {"no origin is fine", "\"origin\"", "\"region\"", CF_OK, ""},
+        {"an origin that is no object", "\"origin\":{", "\"origin\":7,\"x\":{", CF_ERR_DAMAGE,
+         "'origin' is not an object"},
+        {"an origin of no repository", "\"repository\"", "\"depository\"", CF_ERR_DAMAGE,
+         "'origin': 'repository' is missing"},
+        {"a repository that is none", "cdef\",\"run\"", "cdeg\",\"run\"", CF_ERR_DAMAGE,
+         "'origin': 'repository' is '0123456789abcdef0123456789abcdeg', not 32 hex digits"},
+        {"an origin's run that is none", "20261119T143100Z", "20261119T253100Z", CF_ERR_DAMAGE,
+         "'origin': "},
         {"a segment elsewhere", "20261121T143100Z-00000001/0000000020",
          "../../../../../../../../x/0000000020", CF_ERR_DAMAGE, "segment 1: segment '../"},
         {"an empty segment", "\"bytes\":100", "\"bytes\":0", CF_ERR_DAMAGE,
