@@ -46,6 +46,33 @@ cf_err s3_bucket_create(s3_client *c, cf_error *e)
     return err;
 }
 
+static cf_err versioning_check(void *impl, s3_call *call, s3_reply *reply, cf_error *e)
+{
+    (void)call;
+    return s3_xml_parse_versioning(cf_buf_slice(&reply->body), impl, e);
+}
+
+cf_err s3_bucket_versioning(s3_client *c, bool *ret_on, cf_error *e)
+{
+    CF_CLEANUP(s3_reply_deinit) s3_reply reply = {0};
+    bool on = false;
+    cf_error failure = {0};
+    s3_call call = {.operation = "GetBucketVersioning",
+                    .method = "GET",
+                    .check = versioning_check,
+                    .impl = &on};
+
+    s3_call_param(&call, "versioning", "");
+    const cf_err err = s3_call_run(c, &call, &reply, &failure);
+    if (err != CF_OK && err != CF_ERR_UNSUPPORTED && reply.http.status != 405) {
+        if (e != NULL)
+            *e = failure;
+        return err;
+    }
+    *ret_on = err == CF_OK && on;
+    return CF_OK;
+}
+
 typedef struct uploads_listing {
     const char *prefix;
     s3_xml_uploads page;

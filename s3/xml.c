@@ -373,6 +373,28 @@ cf_err s3_xml_parse_complete(cf_slice body, char ret_etag[S3_ETAG_LEN_MAX + 1], 
     return CF_OK;
 }
 
+/* ---- VersioningConfiguration ---- */
+
+static cf_err versioning_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
+                              cf_error *e)
+{
+    static const char root[] = "VersioningConfiguration";
+    bool *const on = impl;
+    CF_TRY(root_check(event, path, root, e));
+    if (event == S3_XML_LEAF && path_is(path, root, "Status"))
+        *on = cf_slice_eq(text, cf_slice_str("Enabled")) ||
+              cf_slice_eq(text, cf_slice_str("Suspended"));
+    return CF_OK;
+}
+
+cf_err s3_xml_parse_versioning(cf_slice body, bool *ret_on, cf_error *e)
+{
+    bool on = false;
+    CF_TRY(s3_xml_walk(body, versioning_walk, &on, e));
+    *ret_on = on;
+    return CF_OK;
+}
+
 /* ---- ListMultipartUploadsResult ---- */
 
 void s3_xml_uploads_deinit(s3_xml_uploads *u)

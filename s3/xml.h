@@ -91,6 +91,9 @@ CF_NODISCARD cf_err s3_xml_parse_initiate(cf_slice body,
 CF_NODISCARD cf_err s3_xml_parse_complete(cf_slice body, char ret_etag[S3_ETAG_LEN_MAX + 1],
                                           bool *ret_failed, s3_xml_error *ret_error, cf_error *e);
 
+/* VersioningConfiguration: without a <Status> the bucket never had versions. */
+CF_NODISCARD cf_err s3_xml_parse_versioning(cf_slice body, bool *ret_on, cf_error *e);
+
 /* DeleteResult: the keys that could not be deleted. Zero it; owned. */
 typedef struct s3_xml_deletion {
     cf_slice key, code, message;

@@ -292,6 +292,11 @@ CF_NODISCARD cf_err s3_bucket_head(s3_client *c, cf_error *e);
  * API_CreateBucket. */
 CF_NODISCARD cf_err s3_bucket_create(s3_client *c, cf_error *e);
 
+/* Does the bucket keep older versions? true also when versioning is suspended: what was kept before
+ * is still there. A server that does not know the question (501, 405) has none: false. Source:
+ * API_GetBucketVersioning. */
+CF_NODISCARD cf_err s3_bucket_versioning(s3_client *c, bool *ret_on, cf_error *e);
+
 typedef struct s3_upload_entry {
     cf_slice key, upload_id; /* borrowed during the call */
     int64_t initiated_utc_ms;

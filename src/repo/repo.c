@@ -85,7 +85,7 @@ static cf_err probe_conditional_create(cf_store *const store, const cf_world *co
     const cf_err err = store->ops->put(store, key, cf_slice_str("probe\n"), &second_opts,
                                        /* ret= */ NULL, &second);
     const char *const keys[] = {key};
-    (void)store->ops->delete_many(store, keys, 1, /* e= */ NULL);
+    (void)store->ops->delete_many(store, keys, 1, /* opts= */ NULL, /* e= */ NULL);
     CF_ENSURE(err != CF_OK, e, CF_ERR_UNSUPPORTED,
               "the store overwrites an object in spite of 'If-None-Match: *', so two backups could "
               "destroy each "

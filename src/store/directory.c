@@ -278,9 +278,11 @@ static cf_err delete_one(cf_directory *d, int root_fd, const char *key, cf_error
     return err == CF_OK ? d->fs->ops->sync(d->fs, dir.fd, e) : err;
 }
 
+/* No versions, no locks of the store: opts has nothing to say here. */
 static cf_err directory_delete_many(cf_store *s, const char *const *keys, size_t key_total,
-                                    cf_error *e)
+                                    const cf_delete_opts *opts, cf_error *e)
 {
+    (void)opts;
     cf_directory *const d = cf_directory_of(s);
     cf_err first = CF_OK;
     size_t failed = 0;
@@ -400,6 +402,8 @@ static const cf_store_ops directory_ops = {
     .head = directory_head,
     .list = cf_directory_list,
     .delete_many = directory_delete_many,
+    .abort_upload = cf_store_abort_none,
+    .versioning = cf_store_versioning_off,
     .create = directory_create,
     .now_utc_ms = directory_now_utc_ms,
     .get_counts = directory_get_counts,

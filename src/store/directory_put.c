@@ -106,7 +106,8 @@ cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *op
     CF_NEW(p, e);
     p->d = d;
     p->file = (cf_dir_fd){.fs = d->fs, .fd = -1};
-    p->create_only = opts != NULL && opts->create_only;
+    p->create_only =
+        opts != NULL && opts->create_only && (d->base.features & CF_STORE_CONDITIONAL_CREATE) != 0;
     p->has_id = opts != NULL && opts->id != NULL;
     CF_TRY(cf_store_id_make(opts, d->world, p->id, e));
     p->key = cf_strdup(key);

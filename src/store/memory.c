@@ -447,8 +447,9 @@ static void remove_key(memory *m, const char *key)
 }
 
 static cf_err memory_delete_many(cf_store *s, const char *const *keys, size_t key_total,
-                                 cf_error *e)
+                                 const cf_delete_opts *opts, cf_error *e)
 {
+    (void)opts;
     memory *const m = memory_of(s);
     const char *const first = key_total > 0 ? keys[0] : "";
     for (size_t i = 0; i < key_total; i++)
@@ -506,6 +507,8 @@ static const cf_store_ops memory_ops = {
     .head = memory_head,
     .list = memory_list,
     .delete_many = memory_delete_many,
+    .abort_upload = cf_store_abort_none,
+    .versioning = cf_store_versioning_off,
     .create = memory_create,
     .now_utc_ms = memory_now_utc_ms,
     .get_counts = memory_get_counts,

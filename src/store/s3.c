@@ -62,10 +62,11 @@ static void stored_of(const s3_put_result *r, cf_stored *ret)
     memcpy(ret->digest.sha256, r->sha256, sizeof(ret->digest.sha256));
 }
 
-static s3_put_opts put_opts_of(const cf_put_opts *opts)
+static s3_put_opts put_opts_of(const s3_store *s, const cf_put_opts *opts)
 {
+    const bool conditional = (s->base.features & CF_STORE_CONDITIONAL_CREATE) != 0;
     return opts == NULL ? (s3_put_opts){0}
-                        : (s3_put_opts){.create_only = opts->create_only,
+                        : (s3_put_opts){.create_only = opts->create_only && conditional,
                                         .id = opts->id,
                                         .last_words = opts->last_words};
 }
@@ -76,7 +77,7 @@ static cf_err store_put(cf_store *store, const char *key, cf_slice body, const c
                         cf_stored *ret, cf_error *e)
 {
     s3_store *const s = s3_of(store);
-    const s3_put_opts put = put_opts_of(opts);
+    const s3_put_opts put = put_opts_of(s, opts);
     s3_put_result result = {0};
     char id[CF_STORE_ID_LEN + 1];
     full_key k;
@@ -92,7 +93,7 @@ static cf_err store_put_open(cf_store *store, const char *key, const cf_put_opts
                              cf_store_put **ret, cf_error *e)
 {
     s3_store *const s = s3_of(store);
-    const s3_put_opts put = put_opts_of(opts);
+    const s3_put_opts put = put_opts_of(s, opts);
     CF_CLEANUP(cf_freep) cf_store_put *p = NULL;
     char id[CF_STORE_ID_LEN + 1];
     full_key k;
@@ -246,9 +247,10 @@ static cf_err store_list(cf_store *store, const char *prefix, const char *after,
 /* ---- deleting ---- */
 
 static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t key_total,
-                                cf_error *e)
+                                const cf_delete_opts *opts, cf_error *e)
 {
     s3_store *const s = s3_of(store);
+    (void)opts;
     if (key_total == 0)
         return CF_OK;
     size_t text_len = 0;
@@ -268,6 +270,20 @@ static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t
         at += s->prefix_len + strlen(keys[i]) + 1;
     }
     return s3_delete_many(s->client, full_keys, key_total, e);
+}
+
+static cf_err store_abort_upload(cf_store *store, const char *key, const char *upload_id,
+                                 cf_error *e)
+{
+    s3_store *const s = s3_of(store);
+    full_key k;
+    CF_TRY(full(s, key, &k, e));
+    return upload_id[0] == '\0' ? CF_OK : s3_uploads_abort(s->client, k.text, upload_id, e);
+}
+
+static cf_err store_versioning(cf_store *store, bool *ret_on, cf_error *e)
+{
+    return s3_bucket_versioning(s3_of(store)->client, ret_on, e);
 }
 
 /* ---- place, time, end ---- */
@@ -345,6 +361,8 @@ static const cf_store_ops s3_ops = {
     .head = store_head,
     .list = store_list,
     .delete_many = store_delete_many,
+    .abort_upload = store_abort_upload,
+    .versioning = store_versioning,
     .create = store_create,
     .now_utc_ms = store_now_utc_ms,
     .get_counts = store_get_counts,

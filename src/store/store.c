@@ -108,6 +108,21 @@ cf_err cf_store_get_small(cf_store *s, const char *key, cf_buf *ret, cf_error *e
     return err;
 }
 
+cf_err cf_store_abort_none(cf_store *s, const char *key, const char *upload_id, cf_error *e)
+{
+    (void)s;
+    (void)upload_id;
+    return cf_store_key_check(key, e);
+}
+
+cf_err cf_store_versioning_off(cf_store *s, bool *ret_on, cf_error *e)
+{
+    (void)s;
+    (void)e;
+    *ret_on = false;
+    return CF_OK;
+}
+
 void cf_store_free(cf_store *s)
 {
     if (s != NULL)

@@ -48,7 +48,8 @@ enum {
 #define CF_STORE_TMP_NAME ".chunkferry-tmp"
 
 typedef enum cf_store_feature {
-    CF_STORE_CONDITIONAL_CREATE = 1 << 0, /* without it create_only is not honoured by the server */
+    /* Without it create_only is an ordinary put: no condition is sent. */
+    CF_STORE_CONDITIONAL_CREATE = 1 << 0,
     CF_STORE_BATCH_DELETE = 1 << 1,
     CF_STORE_RANGED_GET = 1 << 2,
 } cf_store_feature;
@@ -97,6 +98,17 @@ typedef cf_err (*cf_store_list_fn)(void *impl, const cf_store_entry *entry, bool
 /* An error stops the transfer and becomes its error. */
 typedef cf_err (*cf_store_sink)(void *impl, cf_slice bytes, cf_error *e);
 
+/* Zero is the default; NULL for the whole struct too. */
+typedef struct cf_delete_opts {
+    bool versions; /* every version and delete marker of the keys goes, for good; where there is no
+                      versioning the same as without */
+    /* What a retention or a legal hold keeps, once a version; NULL: that is a failure. On the
+     * calling thread, no connection is held. why: "retention GOVERNANCE", "legal hold", ... */
+    void (*on_kept)(void *impl, const char *key, const char *why,
+                    int64_t retain_until_utc_ms /* 0: not known, or without end */);
+    void *impl;
+} cf_delete_opts;
+
 typedef struct cf_store_counts {
     uint64_t requests_total, retries_total; /* a directory counts each operation as a request */
     uint64_t bytes_sent, bytes_received;
@@ -131,8 +143,18 @@ typedef struct cf_store_ops {
      * with the entries of one folder). */
     cf_err (*list)(cf_store *s, const char *prefix, const char *after, const char *delimiter,
                    cf_store_list_fn fn, void *impl, cf_error *e);
-    /* Absent ones are fine. All are tried; the first failure is told, with the number of them. */
-    cf_err (*delete_many)(cf_store *s, const char *const *keys, size_t key_total, cf_error *e);
+    /* Absent ones are fine. All are tried, what can heal is retried key by key; the first failure
+     * is told, with the number of them. opts may be NULL. What a lock of the store keeps is told to
+     * opts->on_kept and is no failure; without on_kept it is CF_ERR_DENIED. */
+    cf_err (*delete_many)(cf_store *s, const char *const *keys, size_t key_total,
+                          const cf_delete_opts *opts, cf_error *e);
+    /* End an upload that another put left unfinished, by its put_upload_id(). One that is not there
+     * (any more), and an empty id, are fine: a directory and memory know none. */
+    cf_err (*abort_upload)(cf_store *s, const char *key, const char *upload_id, cf_error *e);
+    /* Does the place keep what is overwritten or deleted as older versions? Directory, memory:
+     * false. A bucket whose versioning is suspended still holds the versions of before: true.
+     * CF_ERR_DENIED when the key may not ask. */
+    cf_err (*versioning)(cf_store *s, bool *ret_on, cf_error *e);
     /* Make the place (bucket, directory) when it is not there. */
     cf_err (*create)(cf_store *s, cf_error *e);
     /* The store's time. s3: the Date of its latest answer, carried on by the monotonic clock.
@@ -145,7 +167,9 @@ typedef struct cf_store_ops {
 
 struct cf_store {
     const cf_store_ops *ops; /* no member is NULL */
-    unsigned features;       /* cf_store_feature, as far as known */
+    /* cf_store_feature. At first what is usual; whoever knows better sets it before other threads
+     * come: cf_repo, from what init's probe found and the descriptor says. */
+    unsigned features;
 };
 
 /* Whole object into an initialised buffer; CF_ERR_TOO_LARGE above its max. The buffer is empty
@@ -171,6 +195,11 @@ CF_NODISCARD cf_err cf_store_id_make(const cf_put_opts *opts, const cf_world *wo
  * give. */
 CF_NODISCARD cf_err cf_store_range_check(const char *key, uint64_t size_bytes, uint64_t offset,
                                          uint64_t len, uint64_t *ret_len, cf_error *e);
+
+/* Of stores without multipart uploads, and without versions: only the key is checked. */
+CF_NODISCARD cf_err cf_store_abort_none(cf_store *s, const char *key, const char *upload_id,
+                                        cf_error *e);
+CF_NODISCARD cf_err cf_store_versioning_off(cf_store *s, bool *ret_on, cf_error *e);
 
 /* memory.c: the place is there from the start. world is borrowed; NULL: the real one. Hooks for
  * tests: store/memory.h. */

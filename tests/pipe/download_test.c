@@ -252,7 +252,7 @@ static void pack_harm(trip *t, harm h)
     CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
     cf_buf_init(&b, 1 << 28);
     assert_int_equal(s->ops->get(s, key, 0, 0, kit_sink, &b, NULL), CF_OK);
-    assert_int_equal(s->ops->delete_many(s, &key, 1, NULL), CF_OK);
+    assert_int_equal(s->ops->delete_many(s, &key, 1, NULL, NULL), CF_OK);
     if (h == HARM_MISSING)
         return;
     if (h == HARM_FLIP)

@@ -363,7 +363,7 @@ static void test_damaged_segments(void **state)
     s->stored_bytes--;
     assert_refused(read_all(&f, root, &e), CF_ERR_DAMAGE, "in the middle of a frame");
     const char *const keys[] = {key};
-    assert_ok(f.store->ops->delete_many(f.store, keys, 1, &e));
+    assert_ok(f.store->ops->delete_many(f.store, keys, 1, NULL, &e));
     assert_refused(read_all(&f, root, &e), CF_ERR_DAMAGE, "is gone");
     cf_root_free(root);
     fixture_deinit(&f);

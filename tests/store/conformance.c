@@ -109,8 +109,10 @@ static void says_what_is_absent(void **state)
         CHECK(keys[i], got.len == 0);
     }
     CHECK("outputs are untouched", stat.size_bytes == 77);
-    CHECK_ERR("delete of what is not there", &e, CF_OK, s->ops->delete_many(s, keys, 6, &e));
-    CHECK_ERR("delete of nothing", &e, CF_OK, s->ops->delete_many(s, keys, 0, &e));
+    CHECK_ERR("delete of what is not there", &e, CF_OK, s->ops->delete_many(s, keys, 6, NULL, &e));
+    CHECK_ERR("delete of nothing", &e, CF_OK, s->ops->delete_many(s, keys, 0, NULL, &e));
+    CHECK_ERR("abort of no upload", &e, CF_OK, s->ops->abort_upload(s, "c", "", &e));
+    CHECK_ERR("abort of no key", &e, CF_ERR_USAGE, s->ops->abort_upload(s, "", "", &e));
     CHECK("the neighbour stays", holds(s, "a/b", cf_slice_str("x")));
     CHECK_ERR("list where nothing is", &e, CF_OK, list_into(s, "nothing/", NULL, NULL, &l, &e));
     CHECK("list where nothing is", l.count == 0);
@@ -161,7 +163,7 @@ static void refuses_what_is_no_key(void **state)
         CHECK_ERR(keys[i], &e, CF_ERR_USAGE, s->ops->put_open(s, keys[i], NULL, &p, &e));
         CHECK_ERR(keys[i], &e, CF_ERR_USAGE, s->ops->head(s, keys[i], &stat, &e));
         CHECK_ERR(keys[i], &e, CF_ERR_USAGE, s->ops->get(s, keys[i], 0, 0, append, &got, &e));
-        CHECK_ERR(keys[i], &e, CF_ERR_USAGE, s->ops->delete_many(s, &keys[i], 1, &e));
+        CHECK_ERR(keys[i], &e, CF_ERR_USAGE, s->ops->delete_many(s, &keys[i], 1, NULL, &e));
     }
     long_key[CF_KEY_LEN_MAX] = '\0'; /* one byte less: the longest key there is */
     long_key[CF_KEY_LEN_MAX - 1] = 'k';
@@ -230,7 +232,7 @@ static void creates_only_once(void **state)
     CHECK_ERR("plain put overwrites", &e, CF_OK, put_text(s, key, "plain", &e));
     CHECK_ERR("not ours any more", &e, CF_ERR_EXISTS,
               s->ops->put(s, key, cf_slice_str("a"), &by_a, NULL, &e));
-    CHECK_ERR("free again", &e, CF_OK, s->ops->delete_many(s, &key, 1, &e));
+    CHECK_ERR("free again", &e, CF_OK, s->ops->delete_many(s, &key, 1, NULL, &e));
     CHECK_ERR("free again", &e, CF_OK, s->ops->put(s, key, cf_slice_str("b"), &by_b, NULL, &e));
     CHECK("free again", holds(s, key, cf_slice_str("b")));
     for (size_t i = 0; i < 2; i++)
@@ -240,6 +242,23 @@ static void creates_only_once(void **state)
               s->ops->put(s, "fence", cf_slice_str(""), &by_any, NULL, &e));
     CHECK_ERR("empty object", &e, CF_ERR_EXISTS,
               s->ops->put(s, "fence", cf_slice_str("x"), &by_any, NULL, &e));
+}
+
+/* What a repository on a store without conditional create does: init's probe found none. */
+static void overwrites_without_conditions(void **state)
+{
+    static const cf_put_opts by_any = {.create_only = true};
+    cf_error e = {0};
+    cf_store_put *p = NULL;
+    CF_CLEANUP(cf_store_freep) cf_store *s = conformance_open(state);
+    s->features &= ~(unsigned)CF_STORE_CONDITIONAL_CREATE;
+    CHECK_ERR("first", &e, CF_OK, s->ops->put(s, "k", cf_slice_str("a"), &by_any, NULL, &e));
+    CHECK_ERR("second", &e, CF_OK, s->ops->put(s, "k", cf_slice_str("b"), &by_any, NULL, &e));
+    CHECK("second", holds(s, "k", cf_slice_str("b")));
+    CHECK_ERR("streamed", &e, CF_OK, s->ops->put_open(s, "k", &by_any, &p, &e));
+    CHECK_ERR("streamed", &e, CF_OK, s->ops->put_write(p, cf_slice_str("cc"), &e));
+    CHECK_ERR("streamed", &e, CF_OK, s->ops->put_finish(p, NULL, &e));
+    CHECK("streamed", holds(s, "k", cf_slice_str("cc")));
 }
 
 /* What the digest must be, by its own words. */
@@ -391,7 +410,7 @@ static void knows_that_the_place_is_absent(void **state)
     CHECK_ERR("get", &e, CF_ERR_NO_BUCKET, s->ops->get(s, key, 0, 0, append, &got, &e));
     CHECK_ERR("head", &e, c->absent_head, s->ops->head(s, key, &stat, &e));
     CHECK_ERR("list", &e, CF_ERR_NO_BUCKET, list_into(s, "", NULL, NULL, &l, &e));
-    CHECK_ERR("delete", &e, CF_ERR_NO_BUCKET, s->ops->delete_many(s, &key, 1, &e));
+    CHECK_ERR("delete", &e, CF_ERR_NO_BUCKET, s->ops->delete_many(s, &key, 1, NULL, &e));
 }
 
 static void counts_and_creates_again(void **state)
@@ -417,6 +436,7 @@ static const struct CMUnitTest single_tests[] = {
     cmocka_unit_test(refuses_what_is_no_key),
     cmocka_unit_test(overwrites),
     cmocka_unit_test(creates_only_once),
+    cmocka_unit_test(overwrites_without_conditions),
     cmocka_unit_test(streams),
     cmocka_unit_test(aborts_without_a_trace),
     cmocka_unit_test(passes_the_sinks_error_on),

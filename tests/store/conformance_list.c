@@ -251,7 +251,8 @@ static void pages_and_deletes_many(void **state)
 
     const char *const kept = keys[700];
     pointers[700] = "never/was";
-    CHECK_ERR("delete all but one", &e, CF_OK, s->ops->delete_many(s, pointers, MANY_TOTAL, &e));
+    CHECK_ERR("delete all but one", &e, CF_OK,
+              s->ops->delete_many(s, pointers, MANY_TOTAL, NULL, &e));
     compare(s, &kept, 1, "", NULL, NULL);
     compare(s, &kept, 1, "nodes/k/runs/", NULL,
             "/"); /* the other runs' folders are no common prefixes */
@@ -269,7 +270,7 @@ static cf_err eat(void *impl, const cf_store_entry *entry, bool *ret_stop, cf_er
     eater *const x = impl;
     (void)ret_stop;
     x->count++;
-    CF_TRY(x->s->ops->delete_many(x->s, &entry->key, 1, e));
+    CF_TRY(x->s->ops->delete_many(x->s, &entry->key, 1, NULL, e));
     return put_text(x->s, "eaten/last", entry->key, e);
 }
 

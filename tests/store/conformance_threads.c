@@ -175,7 +175,7 @@ static const char *work_once(worker *w, unsigned round)
         return "head";
     if (list_into(w->s, prefix, NULL, NULL, &l, NULL) != CF_OK || l.count != 1)
         return "list";
-    if (w->s->ops->delete_many(w->s, keys, 1, NULL) != CF_OK)
+    if (w->s->ops->delete_many(w->s, keys, 1, NULL, NULL) != CF_OK)
         return "delete";
     return w->s->ops->head(w->s, key, &stat, NULL) == CF_ERR_NOT_FOUND ? NULL : "gone";
 }

@@ -243,7 +243,7 @@ static void deletes_survive_every_fault(void **state)
         for (size_t k = 0; k < 3; k++)
             CHECK_ERR("setup", &e, CF_OK, put_text(b.sober, keys[k], "x", &e));
         fault_fs_arm(&b.fault, n, CF_ERR_IO, n % 2 == 0, NULL);
-        const cf_err err = b.s->ops->delete_many(b.s, keys, 3, &e);
+        const cf_err err = b.s->ops->delete_many(b.s, keys, 3, NULL, &e);
         through = b.fault.failed == NULL;
         CHECK("delete", err == CF_OK || err == CF_ERR_IO);
         if (err != CF_OK)
@@ -252,7 +252,7 @@ static void deletes_survive_every_fault(void **state)
         CHECK_ERR("delete", &e, CF_OK, list_into(b.sober, "", NULL, NULL, &l, &e));
         CHECK("delete goes on after a failure", l.count <= (err == CF_OK ? 1u : 4u));
         fault_fs_arm(&b.fault, 0, CF_OK, false, NULL);
-        CHECK_ERR("delete again", &e, CF_OK, b.s->ops->delete_many(b.s, keys, 3, &e));
+        CHECK_ERR("delete again", &e, CF_OK, b.s->ops->delete_many(b.s, keys, 3, NULL, &e));
         CHECK_ERR("delete", &e, CF_OK, list_into(b.sober, "", NULL, NULL, &l, &e));
         CHECK("the neighbour stays", l.count == 1);
         bench_close(&b);
@@ -268,7 +268,7 @@ static cf_err do_put(cf_store *s, cf_error *e)
 static cf_err do_delete(cf_store *s, cf_error *e)
 {
     static const char *const keys[] = {"nodes/k/a/o"};
-    return s->ops->delete_many(s, keys, 1, e);
+    return s->ops->delete_many(s, keys, 1, NULL, e);
 }
 
 static void all_survive_a_failed_allocation(void **state)

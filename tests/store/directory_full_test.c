@@ -82,10 +82,10 @@ static void stays_whole_on_a_full_disk(void **state)
         CHECK_ERR("overwriting fails and keeps the old", &e, CF_ERR_NO_SPACE,
                   put_big(s, "n/o-1", false, &e));
         CHECK_ERR("the time is still told", &e, CF_OK, s->ops->now_utc_ms(s, &now, &e));
-        CHECK_ERR("delete frees", &e, CF_OK, s->ops->delete_many(s, first, 1, &e));
+        CHECK_ERR("delete frees", &e, CF_OK, s->ops->delete_many(s, first, 1, NULL, &e));
         CHECK_ERR("room again, for one", &e, CF_OK, put_big(s, "n/o-0", true, &e));
         const char *const all[] = {"n/o-0", "n/o-1", "n/o-2", "n/o-3", "n/o-4"};
-        CHECK_ERR("delete", &e, CF_OK, s->ops->delete_many(s, all, 5, &e));
+        CHECK_ERR("delete", &e, CF_OK, s->ops->delete_many(s, all, 5, NULL, &e));
     }
     CHECK_ERR("fits once more", &e, CF_OK, put_big(s, "n/o-0", false, &e));
     cf_store_free(CF_STEAL(s));

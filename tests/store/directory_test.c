@@ -170,9 +170,9 @@ static void removes_folders_that_became_empty(void **state)
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, keys[0], "x", &e));
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, keys[1], "x", &e));
     CHECK_ERR("setup", &e, CF_OK, put_text(p.s, "n/k/snapshots/s", "x", &e));
-    CHECK_ERR("one", &e, CF_OK, p.s->ops->delete_many(p.s, keys, 1, &e));
+    CHECK_ERR("one", &e, CF_OK, p.s->ops->delete_many(p.s, keys, 1, NULL, &e));
     assert_int_equal(access(below(&p, "n/k/runs/r", path), F_OK), 0);
-    CHECK_ERR("both", &e, CF_OK, p.s->ops->delete_many(p.s, keys, 2, &e));
+    CHECK_ERR("both", &e, CF_OK, p.s->ops->delete_many(p.s, keys, 2, NULL, &e));
     assert_int_equal(access(below(&p, "n/k/runs", path), F_OK), -1);
     assert_int_equal(access(below(&p, "n/k/snapshots/s", path), F_OK), 0);
 }
@@ -339,7 +339,7 @@ static void child_write_for_ever(const char *path)
         (void)snprintf(key, sizeof(key), "n/%u/o-%u", n % 7, n % 50);
         fill(body, sizeof(body), n % 50);
         if (n % 5 == 0)
-            (void)!s->ops->delete_many(s, keys, 1, NULL);
+            (void)!s->ops->delete_many(s, keys, 1, NULL, NULL);
         (void)!s->ops->put(s, key, cf_slice_of(body, sizeof(body)), &opts, NULL, NULL);
     }
 }
@@ -385,7 +385,7 @@ static void survives_a_kill_at_any_moment(void **state)
         seen += w.count;
         CHECK_ERR("no repair is needed", &e, CF_OK, put_text(p.s, "after", "x", &e));
         CHECK_ERR("no repair is needed", &e, CF_OK,
-                  p.s->ops->delete_many(p.s, (const char *const[]){"after"}, 1, &e));
+                  p.s->ops->delete_many(p.s, (const char *const[]){"after"}, 1, NULL, &e));
     }
     CHECK("something was written", seen > 0);
 }

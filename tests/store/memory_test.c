@@ -55,7 +55,7 @@ static cf_err call(cf_store *s, cf_store_op op, cf_error *e)
     case CF_STORE_OP_LIST:
         return list_into(s, "ol", NULL, NULL, &l, e);
     case CF_STORE_OP_DELETE:
-        return s->ops->delete_many(s, keys, 2, e);
+        return s->ops->delete_many(s, keys, 2, NULL, e);
     case CF_STORE_OP_CREATE:
         return s->ops->create(s, e);
     case CF_STORE_OP_NOW:
