@@ -5,6 +5,7 @@
  * 5, "Start of a run"); a prune that runs at the same time keeps what the lease names.
  */
 #include "backup/backup.h"
+#include "repo/mark.h"
 #include "s3/base/cleanup.h"
 
 enum {
@@ -45,10 +46,10 @@ static cf_err parent_load(cf_backup *const b, const cf_snapshot_ids *const ids, 
 }
 
 /* Marks are facts others added: what is known to be damaged is not relied upon. */
-static cf_err mark_seen(void *const impl, const char *const name, cf_error *const e)
+static cf_err mark_seen(void *const impl, const cf_mark *const mark, cf_error *const e)
 {
     (void)e;
-    if (cf_mark_is_damage(name))
+    if (cf_mark_is(mark, CF_MARK_DAMAGE))
         *(bool *)impl = true;
     return CF_OK;
 }
@@ -60,7 +61,7 @@ static cf_err reuse_decide(cf_backup *const b, cf_error *const e)
     b->reuse = b->parent != NULL && !b->opts->full;
     if (!b->reuse)
         return CF_OK;
-    CF_TRY(cf_repo_list_marks(&b->repo, b->opts->node, &b->parent->run, mark_seen, &damaged, e));
+    CF_TRY(cf_mark_each(&b->repo, b->opts->node, &b->parent->run, mark_seen, &damaged, e));
     if (damaged) {
         cf_backup_log(b, CF_LOG_WARN, "snapshot %s is marked as damaged: nothing of it is reused",
                       b->parent->run.text);

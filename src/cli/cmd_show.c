@@ -6,6 +6,7 @@
 
 #include "cli/snapshots.h"
 #include "repo/manifest.h"
+#include "repo/mark.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/hash.h"
@@ -25,9 +26,9 @@ static void shower_deinit(shower *const s)
     cf_opened_close(&s->opened);
 }
 
-static cf_err mark_add(void *const impl, const char *const name, cf_error *const e)
+static cf_err mark_add(void *const impl, const cf_mark *const mark, cf_error *const e)
 {
-    CF_ENSURE(json_array_append_new(((shower *)impl)->marks, json_string(name)) == 0, e,
+    CF_ENSURE(json_array_append_new(((shower *)impl)->marks, json_string(mark->name)) == 0, e,
               CF_ERR_NO_MEMORY, "list marks");
     return CF_OK;
 }
@@ -118,7 +119,7 @@ cf_err cf_cli_show(cf_cli *const c, cf_error *const e)
     CF_TRY(cf_opened_open(c, &s.opened, e));
     CF_TRY(cf_snapshot_find(&s.opened.repo, node, c->values.arg[0], &id, e));
     CF_TRY(cf_snapshot_load(&s.opened.repo, node, &id, &s.root, e));
-    CF_TRY(cf_repo_list_marks(&s.opened.repo, node, &id, mark_add, &s, e));
+    CF_TRY(cf_mark_each(&s.opened.repo, node, &id, mark_add, &s, e));
     text_print(&s, node);
     if (c->output->verbose > 0)
         CF_TRY(files_print(&s, node, e));

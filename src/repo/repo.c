@@ -146,7 +146,6 @@ cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo 
 
 typedef struct name_list {
     size_t prefix_len;
-    bool prefixes_only;
     cf_name_fn fn;
     void *impl;
 } name_list;
@@ -160,10 +159,9 @@ static cf_err name_list_add(void *const impl, const cf_store_entry *const entry,
     size_t len = strlen(entry->key);
     if (len <= l->prefix_len || len > CF_KEY_LEN_MAX)
         return CF_OK;
-    if (l->prefixes_only && !entry->is_prefix)
+    if (!entry->is_prefix)
         return CF_OK;
-    if (entry->is_prefix)
-        len--; /* the slash */
+    len--; /* the slash */
     memcpy(name, entry->key + l->prefix_len, len - l->prefix_len);
     name[len - l->prefix_len] = '\0';
     return l->fn(l->impl, name, e);
@@ -186,16 +184,6 @@ cf_err cf_repo_list_nodes(const cf_repo *const r, const cf_name_fn fn, void *con
 {
     static const char prefix[] = "nodes/";
     node_filter filter = {fn, impl};
-    name_list l = {sizeof(prefix) - 1, /* prefixes_only= */ true, node_filter_add, &filter};
+    name_list l = {sizeof(prefix) - 1, node_filter_add, &filter};
     return r->store->ops->list(r->store, prefix, /* after= */ NULL, "/", name_list_add, &l, e);
-}
-
-cf_err cf_repo_list_marks(const cf_repo *const r, const char *const node, const cf_run_id *const id,
-                          const cf_name_fn fn, void *const impl, cf_error *const e)
-{
-    char prefix[CF_KEY_LEN_MAX + 1];
-    (void)snprintf(prefix, sizeof(prefix), "nodes/%s/marks/%s/", node, id->text);
-    name_list l = {strlen(prefix), /* prefixes_only= */ false, fn, impl};
-    return r->store->ops->list(r->store, prefix, /* after= */ NULL, /* delimiter= */ NULL,
-                               name_list_add, &l, e);
 }

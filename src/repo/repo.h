@@ -56,13 +56,5 @@ void cf_repo_random_id(const cf_world *world, char ret[CF_STORE_ID_LEN + 1]);
 
 typedef cf_err (*cf_name_fn)(void *impl, const char *name, cf_error *e);
 CF_NODISCARD cf_err cf_repo_list_nodes(const cf_repo *r, cf_name_fn fn, void *impl, cf_error *e);
-/* A mark that says some of the snapshot's bytes were found damaged. */
-static inline bool cf_mark_is_damage(const char *const name)
-{
-    return strncmp(name, "damage-", sizeof("damage-") - 1) == 0;
-}
-/* Marks of a snapshot: "damage-<time>", "proof-<time>"... One LIST. */
-CF_NODISCARD cf_err cf_repo_list_marks(const cf_repo *r, const char *node, const cf_run_id *id,
-                                       cf_name_fn fn, void *impl, cf_error *e);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "repo/mark.h"
 #include "s3/base/cleanup.h"
 #include "store/open.h"
 
@@ -35,15 +36,15 @@ static cf_err connect(cf_restore *const r, cf_error *const e)
     return CF_OK;
 }
 
-static cf_err damage_seen(void *const impl, const char *const name, cf_error *const e)
+static cf_err damage_seen(void *const impl, const cf_mark *const mark, cf_error *const e)
 {
     (void)e;
-    if (cf_mark_is_damage(name))
+    if (cf_mark_is(mark, CF_MARK_DAMAGE))
         cf_restore_log(impl, CF_LOG_WARN,
                        "this snapshot carries the mark '%s': some of its bytes were found "
                        "damaged\nHINT: every file is verified; an "
                        "older snapshot may be whole",
-                       name);
+                       mark->name);
     return CF_OK;
 }
 
@@ -60,7 +61,7 @@ static cf_err choose(cf_restore *const r, cf_error *const e)
               "snapshot %s is of profile '%s', which this chunkferry does not know\nHINT: use a "
               "newer one",
               id.text, r->root->profile);
-    CF_TRY(cf_repo_list_marks(&r->repo, r->opts->node, &id, damage_seen, r, e));
+    CF_TRY(cf_mark_each(&r->repo, r->opts->node, &id, damage_seen, r, e));
     return cf_cursor_new(&r->repo, r->opts->node, r->root, CF_SEGMENT_FILES, &r->files, e);
 }
 

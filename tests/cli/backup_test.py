@@ -368,14 +368,14 @@ class Growing(pieces.Small):
     def test_mark_of_damage_is_respected(self):
         repo = self.repository_copy()
         run = repo.roots()[0].name
-        mark = repo.node / "marks" / run / "damage-20260101T000000Z"
+        mark = repo.node / "marks" / run / "damage-20260101T000000000Z"
         mark.parent.mkdir(parents=True)
         mark.write_text("{}")
         done = self.backup(repo.url, self.shared / "node")
         self.assertEqual(done.summary["files_reused"], 0, "nothing of it is relied upon")
         self.assertTrue([x for x in done.lines if x["type"] == "warning" and "damage" in x["text"]])
         shown = self.ferry("show", run, "--repo", repo.url, "--node", "kdb-1", "--json").summary
-        self.assertEqual(shown["marks"], ["damage-20260101T000000Z"])
+        self.assertEqual(shown["marks"], ["damage-20260101T000000000Z"])
         warned = self.restore(repo.url, self.dir / "restored", snapshot=run)
         self.assertTrue([x for x in warned.lines if x["type"] == "warning" and "damage" in x["text"]])
 

@@ -327,20 +327,12 @@ static void test_names(void **state)
     fixture f;
     char text[1024] = "";
     fixture_init(&f);
-    const cf_run run = make_run("b", FIXTURE_UTC_S, 1);
     put_object(&f, "nodes/b/leases/0000000001", cf_slice_str("x"));
     put_object(&f, "nodes/a.1/snapshots/x", cf_slice_str("x"));
     put_object(&f, "nodes/UPPER/snapshots/x", cf_slice_str("x"));
     put_object(&f, "nodes/stray", cf_slice_str("x"));
-    put_object(&f, "nodes/b/marks/20261121T143100Z-00000001/damage-20261121T150000Z",
-               cf_slice_str("x"));
-    put_object(&f, "nodes/b/marks/20261121T143100Z-00000002/tag-20261121T150000Z",
-               cf_slice_str("x"));
     assert_ok(cf_repo_list_nodes(&f.repo, collect, text, &e));
     assert_string_equal(text, "a.1 b ");
-    text[0] = '\0';
-    assert_ok(cf_repo_list_marks(&f.repo, "b", &run.id, collect, text, &e));
-    assert_string_equal(text, "damage-20261121T150000Z ");
     fixture_deinit(&f);
 }
 
