@@ -137,7 +137,7 @@ static void test_load(void **state)
         if (cases[i].body != NULL)
             put_object(&f, key, cf_slice_str(cases[i].body));
         else
-            assert_ok(f.store->ops->delete_many(f.store, &key, 1, &e));
+            assert_ok(f.store->ops->delete_many(f.store, &key, 1, /* opts= */ NULL, &e));
         const cf_err err = cf_mark_load(&f.repo, "b", &m, &body, &found);
         if (err != cases[i].code || strstr(found.message, cases[i].part) == NULL)
             fail_msg("%s: %s %s", cases[i].title, cf_err_name(err), found.message);
