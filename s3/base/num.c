@@ -96,15 +96,10 @@ const char *cf_size_render(uint64_t bytes, char ret[CF_SIZE_TEXT_SIZE])
     }
 }
 
-typedef struct civil {
-    int64_t year;
-    unsigned month, day, hour, minute, second; /* 1..12, 1..31, 0..23, 0..59, 0..59 */
-} civil;
-
 enum { DAY_S = 86400, ERA_DAYS = 146097, EPOCH_DAYS = 719468 };
 
 /* Days since 1970-01-01. The year is taken to begin in March, so that the leap day is its last. */
-static int64_t civil_to_days(int64_t year, unsigned month, unsigned day)
+int64_t cf_civil_to_days(int64_t year, unsigned month, unsigned day)
 {
     const int64_t y = month <= 2 ? year - 1 : year;
     const int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -115,7 +110,7 @@ static int64_t civil_to_days(int64_t year, unsigned month, unsigned day)
     return era * ERA_DAYS + day_of_era - EPOCH_DAYS;
 }
 
-static civil civil_of(int64_t utc_ms)
+cf_civil cf_civil_of(int64_t utc_ms)
 {
     int64_t utc_s = utc_ms / 1000 - (utc_ms % 1000 < 0 ? 1 : 0);
     int64_t days = utc_s / DAY_S;
@@ -134,7 +129,7 @@ static civil civil_of(int64_t utc_ms)
     const int64_t month_from_march = (5 * day_of_year + 2) / 153;
     const unsigned month =
         (unsigned)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
-    return (civil){
+    return (cf_civil){
         .year = year_of_era + era * 400 + (month <= 2 ? 1 : 0),
         .month = month,
         .day = (unsigned)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
@@ -144,7 +139,7 @@ static civil civil_of(int64_t utc_ms)
     };
 }
 
-static bool civil_valid(const civil *c)
+static bool civil_valid(const cf_civil *c)
 {
     static const unsigned days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     if (c->year < 1 || c->year > 9999 || c->month < 1 || c->month > 12)
@@ -154,44 +149,44 @@ static bool civil_valid(const civil *c)
     return c->day >= 1 && c->day <= day_max && c->hour < 24 && c->minute < 60 && c->second < 60;
 }
 
-static bool civil_to_ms(const civil *c, unsigned ms, int64_t *ret_utc_ms)
+static bool civil_to_ms(const cf_civil *c, unsigned ms, int64_t *ret_utc_ms)
 {
     if (!civil_valid(c))
         return false;
-    const int64_t utc_s = civil_to_days(c->year, c->month, c->day) * DAY_S +
+    const int64_t utc_s = cf_civil_to_days(c->year, c->month, c->day) * DAY_S +
                           (int64_t)(c->hour * 3600 + c->minute * 60 + c->second);
     *ret_utc_ms = utc_s * 1000 + ms;
     return true;
 }
 
 /* Years that have not four digits cannot be written in these forms: the nearest that can is. */
-static civil civil_clamped(int64_t utc_ms)
+static cf_civil civil_clamped(int64_t utc_ms)
 {
     enum { YEAR_1_DAYS = 719162 };
     const int64_t min_ms = -(int64_t)YEAR_1_DAYS * DAY_S * 1000;
     const int64_t max_ms = 253402300799999; /* 9999-12-31T23:59:59.999Z */
-    return civil_of(utc_ms < min_ms ? min_ms : utc_ms > max_ms ? max_ms : utc_ms);
+    return cf_civil_of(utc_ms < min_ms ? min_ms : utc_ms > max_ms ? max_ms : utc_ms);
 }
 
 void cf_time_render_iso(int64_t utc_ms, char ret[CF_TIME_SIZE])
 {
-    const civil c = civil_clamped(utc_ms);
+    const cf_civil c = civil_clamped(utc_ms);
     (void)snprintf(ret, CF_TIME_SIZE, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)c.year % 10000,
                    c.month % 100, c.day % 100, c.hour % 100, c.minute % 100, c.second % 100);
 }
 
 void cf_time_render_basic(int64_t utc_ms, char ret[CF_TIME_SIZE])
 {
-    const civil c = civil_clamped(utc_ms);
+    const cf_civil c = civil_clamped(utc_ms);
     (void)snprintf(ret, CF_TIME_SIZE, "%04u%02u%02uT%02u%02u%02uZ", (unsigned)c.year % 10000,
                    c.month % 100, c.day % 100, c.hour % 100, c.minute % 100, c.second % 100);
 }
 
 /* A cursor over a fixed form: letters of the form stand for themselves but
  * Y o (month) D h m s, which each take one digit of their number. */
-static bool civil_scan(cf_slice text, const char *form, civil *ret)
+static bool civil_scan(cf_slice text, const char *form, cf_civil *ret)
 {
-    civil c = {0};
+    cf_civil c = {0};
     if (text.len != strlen(form))
         return false;
     for (size_t i = 0; i < text.len; i++) {
@@ -237,7 +232,7 @@ bool cf_time_parse_iso(cf_slice text, int64_t *ret_utc_ms)
     const size_t head = sizeof(form) - 1;
     if (text.len < head + 1 || text.ptr[text.len - 1] != 'Z')
         return false;
-    civil c = {0};
+    cf_civil c = {0};
     if (!civil_scan(cf_slice_of(text.ptr, head), form, &c))
         return false;
     /* A fraction of 1 to 9 digits; below a millisecond it is cut. */
@@ -257,7 +252,7 @@ bool cf_time_parse_iso(cf_slice text, int64_t *ret_utc_ms)
 
 bool cf_time_parse_basic(cf_slice text, int64_t *ret_utc_ms)
 {
-    civil c = {0};
+    cf_civil c = {0};
     return civil_scan(text, "YYYYooDDThhmmssZ", &c) && civil_to_ms(&c, /* ms= */ 0, ret_utc_ms);
 }
 
@@ -274,7 +269,7 @@ bool cf_time_parse_http(cf_slice text, int64_t *ret_utc_ms)
     memcpy(digits, text.ptr, HTTP_LEN);
     memcpy(digits, "---", 3);
     memcpy(digits + MONTH_AT, "---", 3);
-    civil c = {0};
+    cf_civil c = {0};
     if (!civil_scan(cf_slice_of(digits, HTTP_LEN), "---, DD --- YYYY hh:mm:ss GMT", &c))
         return false;
     for (unsigned i = 0; i < 12; i++)
@@ -283,7 +278,7 @@ bool cf_time_parse_http(cf_slice text, int64_t *ret_utc_ms)
     int64_t utc_ms = 0;
     if (!civil_to_ms(&c, /* ms= */ 0, &utc_ms))
         return false;
-    const int64_t days = civil_to_days(c.year, c.month, c.day);
+    const int64_t days = cf_civil_to_days(c.year, c.month, c.day);
     const size_t weekday = (size_t)(((days % 7) + 7) % 7);
     if (memcmp(text.ptr, weekdays + weekday * 3, 3) != 0)
         return false;

@@ -31,6 +31,16 @@ bool cf_time_parse_basic(cf_slice text, int64_t *ret_utc_ms); /* 20261121T143100
 /* Sat, 21 Nov 2026 14:31:00 GMT */
 bool cf_time_parse_http(cf_slice text, int64_t *ret_utc_ms);
 
+/* The proleptic Gregorian calendar in UTC. */
+typedef struct cf_civil {
+    int64_t year;
+    unsigned month, day, hour, minute, second; /* 1..12, 1..31, 0..23, 0..59, 0..59 */
+} cf_civil;
+cf_civil cf_civil_of(int64_t utc_ms);
+/* Days since 1970-01-01, a Thursday. day may be outside the month: it is counted from its first;
+ * month is 1..12. */
+int64_t cf_civil_to_days(int64_t year, unsigned month, unsigned day);
+
 static inline uint32_t cf_le32(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
