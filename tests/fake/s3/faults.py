@@ -14,16 +14,16 @@ import time
 from s3 import xmlout
 from s3.http1 import Response
 
-MATCH_KEYS = {"op", "bucket", "key", "query", "nth", "count", "times", "chance"}
+MATCH_KEYS = {"op", "bucket", "client", "key", "query", "nth", "count", "times", "chance"}
 ACTION_KEYS = {
     # an answer of the script's own
     "status", "code", "message", "details", "headers", "body", "body_base64", "html", "garbage", "raw", "apply", "region", "slowdown",
     # changes to the real one
     "set_headers", "etag", "content_length", "date_skew_s", "flip_bit", "gzip", "list", "list_size", "keepalive",
     # the connection
-    "close", "reset", "read_bytes", "cut_body", "stall_ms", "stall_body_ms", "stall_at", "rate", "slice", "no_continue", "hold",
+    "close", "reset", "read_bytes", "cut_body", "stall_ms", "stall_body_ms", "stall_at", "rate", "slice", "no_continue", "hold", "delay_ms",
     # the store
-    "corrupt_stored", "truncate_stored", "ignore_conditions", "ignore_range", "list_lag_s", "mock",
+    "corrupt_stored", "truncate_stored", "ignore_conditions", "ignore_range", "list_lag_s", "delete_errors", "mock",
 }
 CLOSE_WHEN = ("before_body", "before_apply", "after_apply", "mid_headers", "after_answer")
 HOLD_WHEN = ("before_apply", "after_apply")
@@ -54,6 +54,7 @@ class Rule:
         ops = wanted.get("op", "*")
         return (any(fnmatch.fnmatchcase(call.op, o) for o in ([ops] if isinstance(ops, str) else ops))
                 and wanted.get("bucket", call.bucket) == call.bucket
+                and wanted.get("client", call.client) == call.client
                 and re.search(wanted.get("key", ""), call.key.decode("utf-8", "replace")) is not None
                 and re.search(wanted.get("query", ""), call.request.query) is not None)
 
@@ -82,6 +83,11 @@ def check_action(action, name):
         raise BadScript("%s: hold is one of %s" % (name, ", ".join(HOLD_WHEN)))
     if action.get("list") not in (None,) + tuple(LIES):
         raise BadScript("%s: list is one of %s" % (name, ", ".join(sorted(LIES))))
+    delay = action.get("delay_ms", [0, 0])
+    if not isinstance(delay, list) or len(delay) != 2:
+        raise BadScript("%s: delay_ms is [least, most]" % name)
+    if set(action.get("delete_errors", {"key": "", "code": ""})) - {"message"} != {"key", "code"}:
+        raise BadScript("%s: delete_errors has key, code and perhaps message" % name)
     if action.pop("slowdown", False):
         action = {"status": 503, "code": "SlowDown", "message": "Please reduce your request rate.", **action}
     return action
@@ -104,6 +110,10 @@ class Script:
         with self.lock:
             due = [rule for rule in self.rules if rule.fits(call) and rule.due(self.random.random())]
         return Fault(due[0].action, due[0].name) if due else Fault({}, None)
+
+    def uniform(self, low, high):
+        with self.lock:
+            return self.random.uniform(low, high)
 
     def state(self):
         with self.lock:
@@ -149,6 +159,7 @@ class Fault:
         call.ignore_conditions = self.get("ignore_conditions", False)
         call.ignore_range = self.get("ignore_range", False)
         call.list_lag_s = self.get("list_lag_s", 0)
+        call.delete_errors = self.get("delete_errors")
 
     def scripted(self, call, server):
         """The script's own answer, or None when the real one is wanted."""

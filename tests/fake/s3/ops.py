@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from s3 import xmlout
 from s3.http1 import Response
-from s3.sigv4 import UNSIGNED_PAYLOAD, decode_component, query_pairs
+from s3.sigv4 import UNSIGNED_PAYLOAD, claimed_access_key, decode_component, query_pairs
 from s3.store import Conditions, Object, Part, S3Error, no_such_upload
 
 KEY_LEN_MAX = 1024
@@ -89,9 +89,22 @@ class Call:
         self.spec = self._find_spec()
         self.op = self.spec.name if self.spec else self._unknown_name()
         self.body = None            # Intake, once read
+        self.client = claimed_access_key(request)
         self.ignore_conditions = False
         self.ignore_range = False
         self.list_lag_s = 0
+        self.delete_errors = None   # {"key": regular expression, "code": ...}: DeleteObjects fails these
+        self.refuse = None          # an S3Error, once the request has passed its checks
+
+    def lessen(self, options):
+        """What this server, as a whole, does less than S3."""
+        if options.no_conditional and self.request.method in ("PUT", "POST", "DELETE"):
+            self.ignore_conditions = True
+        if options.no_list_uploads and self.op == "ListMultipartUploads":
+            self.refuse = S3Error(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+        length = self.request.content_length() or 0
+        if options.delete_body_max is not None and self.op == "DeleteObjects" and length > options.delete_body_max:
+            self.refuse = S3Error(413, "EntityTooLarge", "Your request was too big.")
 
     @staticmethod
     def _split(request, virtual_domain):
@@ -249,6 +262,8 @@ class Operations:
         self.clock = clock
 
     def run(self, call):
+        if call.refuse is not None:
+            raise call.refuse
         return getattr(self, "do_" + re.sub(r"(?<!^)(?=[A-Z])", "_", call.op).lower())(call)
 
     # -- service and buckets
@@ -368,9 +383,14 @@ class Operations:
             raise S3Error(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
         keys, quiet = xmlout.parse_delete(read_blob(call.body))
         self.store.bucket(call.bucket)
+        deleted, failures = [], []
         for key in keys:
+            if call.delete_errors and re.search(call.delete_errors["key"], key):
+                failures.append((key, call.delete_errors["code"], call.delete_errors.get("message", "scripted")))
+                continue
             self.store.delete(call.bucket, key.encode(), Conditions())
-        return xml(200, xmlout.deleted(keys, [], quiet))
+            deleted.append(key)
+        return xml(200, xmlout.deleted(deleted, failures, quiet))
 
     # -- multipart
 

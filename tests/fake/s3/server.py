@@ -38,6 +38,10 @@ class Options:
         self.access_key = "FAKEACCESSKEY0000000"
         self.secret_key = "fake/secret+key/0123456789abcdefghijklmn"
         self.session_token = ""
+        self.clients = {}               # further access keys -> their secrets: several clients told apart
+        self.no_conditional = False     # If-None-Match and If-Match of a write are ignored, as by a lesser server
+        self.no_list_uploads = False    # ListMultipartUploads is 501
+        self.delete_body_max = None     # bytes; a larger DeleteObjects is 413
         self.tls = None                 # (certificate file, key file)
         self.virtual_host = False
         self.domain = "localhost"
@@ -135,7 +139,7 @@ class FakeServer:
     def __init__(self, **given):
         self.options = Options(**given)
         self.credentials = Credentials(self.options.access_key, self.options.secret_key, self.options.session_token)
-        self.verifier = Verifier(self.credentials, self.options.region)
+        self.verifier = Verifier(self.credentials, self.options.region, clients=self.options.clients)
         self.store = Store(self.options.root, self.options.part_min)
         self.operations = ops.Operations(self.store, self.options.region, self.options.page_size, self.now)
         self.script = faults.Script(self.options.rules, self.options.seed)
@@ -275,6 +279,7 @@ class Exchange:
     def _serve(self, request):
         self.fault = self.server.script.pick(self.call)
         self.fault.prepare(self.call)
+        self.call.lessen(self.server.options)
         self._maybe_close("before_body")
         try:
             self.left = request.content_length() or 0
@@ -301,6 +306,7 @@ class Exchange:
         ops.check_body(self.call, self.signed.payload_hash)
         self._maybe_close("before_apply")
         self._maybe_hold("before_apply")
+        self._maybe_delay()
         self._call_hook("before_apply")
         scripted = self.fault.scripted(self.call, self.server)
         if scripted is not None and not self.fault.get("apply"):
@@ -308,6 +314,7 @@ class Exchange:
         response = self.server.operations.run(self.call)
         self.fault.damage(self.call, self.server.store)
         self._maybe_hold("after_apply")
+        self._maybe_delay()
         self._call_hook("after_apply")
         self._maybe_close("after_apply")
         return scripted if scripted is not None else response
@@ -331,6 +338,10 @@ class Exchange:
     def _maybe_hold(self, when):
         if self.fault.get("hold") == when:
             self.server.gate.wait()
+
+    def _maybe_delay(self):
+        if "delay_ms" in self.fault.action:
+            time.sleep(self.server.script.uniform(*self.fault.get("delay_ms")) / 1000)
 
     def _call_hook(self, when):
         if self.server.hook is not None:
@@ -432,10 +443,10 @@ class Exchange:
         call = self.call
         record = {"time": round(self.began_s, 6), "ms": round((self.server.now() - self.began_s) * 1000, 3), "connection": self.number,
                   "status": self.status, "code": self.code, "bytes_in": self.bytes_in, "bytes_out": bytes_out, "rule": self.fault.name,
-                  "request_id": self.request_id, "op": "", "method": "", "bucket": "", "key": "", "target": "", "signed": [], "headers": {}}
+                  "request_id": self.request_id, "client": "", "op": "", "method": "", "bucket": "", "key": "", "target": "", "signed": [], "headers": {}}
         if call:
             hidden = ("authorization", "x-amz-security-token")
-            record.update(op=call.op, method=call.request.method, bucket=call.bucket, key=call.key.decode("utf-8", "replace"),
+            record.update(client=call.client, op=call.op, method=call.request.method, bucket=call.bucket, key=call.key.decode("utf-8", "replace"),
                           target=call.request.target, signed=self.signed.signed_headers if self.signed else [],
                           headers={n: v for n, v in call.request.headers if n not in hidden})
         self.record = record
@@ -554,6 +565,11 @@ def parse_arguments(arguments):
     parser.add_argument("--access-key")
     parser.add_argument("--secret-key")
     parser.add_argument("--session-token", default="", help="then every request must carry it")
+    parser.add_argument("--client", dest="clients", action="append", default=[], metavar="KEY:SECRET",
+                        help="a further access key; may be repeated")
+    parser.add_argument("--no-conditional", action="store_true", help="ignore If-None-Match and If-Match of writes, as lesser servers do")
+    parser.add_argument("--no-list-uploads", action="store_true", help="ListMultipartUploads is 501")
+    parser.add_argument("--delete-body-max", type=int, metavar="BYTES", help="answer a larger DeleteObjects with 413")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
     parser.add_argument("--virtual-host", action="store_true", help="the bucket comes from the Host header only")
     parser.add_argument("--domain", default="localhost", help="what follows the bucket in a virtual host")
@@ -570,6 +586,7 @@ def parse_arguments(arguments):
 def main(arguments):
     given = vars(parse_arguments(arguments))
     port_file = given.pop("port_file")
+    given["clients"] = dict(pair.split(":", 1) for pair in given["clients"])
     given["rules"] = [rule for path in given.pop("script") for rule in faults.load(path)]
     server = FakeServer(**{n: v for n, v in given.items() if v is not None}).start()
     if port_file:

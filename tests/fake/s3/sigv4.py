@@ -6,6 +6,7 @@ wrongly is found out instead of being understood. Pure functions and one class; 
 """
 
 import calendar
+import functools
 import hashlib
 import hmac
 import re
@@ -174,14 +175,26 @@ def iso_time(epoch_s):
 # ---- the verifier --------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=64)
+def cached_signing_key(secret_key, date, region, service):
+    return signing_key(secret_key, date, region, service)
+
+
+def claimed_access_key(request):
+    """Who a request says it is, before anything is checked; "" when it does not say."""
+    found = re.search(r"\bCredential=([^/,]*)/", (request.all("authorization") + [""])[0])
+    return found.group(1) if found else ""
+
+
 class Verifier:
-    """Checks requests for one set of credentials in one region.
+    """Checks requests for one set of credentials in one region; `clients`: further access keys and their secrets.
 
     A request needs: method, path (raw), query (raw), headers ((lower-case name, value) pairs), one(name).
     """
 
-    def __init__(self, credentials, region, service="s3"):
+    def __init__(self, credentials, region, service="s3", clients=None):
         self.credentials = credentials
+        self.secrets = {credentials.access_key: credentials.secret_key, **(clients or {})}
         self.region = region
         self.service = service
 
@@ -204,7 +217,7 @@ class Verifier:
         self._check_skew(amz_date, signed_at, now_s)
         payload_hash = check_payload_hash(request.one("x-amz-content-sha256"))
         query = canonical_query(request.query)
-        self._check_signature(request, query, names, payload_hash, amz_date, signature)
+        self._check_signature(request, credential[0], query, names, payload_hash, amz_date, signature)
         self._check_token(request.one("x-amz-security-token"))
         return Signed(names, payload_hash, amz_date)
 
@@ -216,17 +229,18 @@ class Verifier:
         names = given["X-Amz-SignedHeaders"].split(";")
         amz_date = given["X-Amz-Date"]
         signed_at = epoch_of(amz_date)
-        self._check_scope(split_credential(given["X-Amz-Credential"]), amz_date)
+        credential = split_credential(given["X-Amz-Credential"])
+        self._check_scope(credential, amz_date)
         self._check_signed_names(request, names, need_payload_hash=False)
         check_expiry(given["X-Amz-Expires"], signed_at, now_s)
         query = canonical_query(request.query, leave_out=("X-Amz-Signature",))
-        self._check_signature(request, query, names, UNSIGNED_PAYLOAD, amz_date, given["X-Amz-Signature"])
+        self._check_signature(request, credential[0], query, names, UNSIGNED_PAYLOAD, amz_date, given["X-Amz-Signature"])
         self._check_token(given.get("X-Amz-Security-Token"))
         return Signed(names, UNSIGNED_PAYLOAD, amz_date, presigned=True)
 
     def _check_scope(self, credential, amz_date):
         access_key, date, region, service, terminator = credential
-        if access_key != self.credentials.access_key:
+        if access_key not in self.secrets:
             raise AuthError(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.",
                             AWSAccessKeyId=access_key)
         malformed = "The authorization header is malformed; "
@@ -262,15 +276,15 @@ class Verifier:
             raise AuthError(403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
                             RequestTime=amz_date, ServerTime=iso_time(now_s), MaxAllowedSkewMilliseconds=str(SKEW_MAX_S * 1000))
 
-    def _check_signature(self, request, query, names, payload_hash, amz_date, signature):
+    def _check_signature(self, request, access_key, query, names, payload_hash, amz_date, signature):
         date = amz_date[:8]
         text = canonical_request(request.method, canonical_path_s3(request.path), query, request.headers, names, payload_hash)
         to_sign = string_to_sign(amz_date, "%s/%s/%s/aws4_request" % (date, self.region, self.service), text)
-        key = signing_key(self.credentials.secret_key, date, self.region, self.service)
+        key = cached_signing_key(self.secrets[access_key], date, self.region, self.service)
         if not hmac.compare_digest(sign(key, to_sign), signature):
             raise AuthError(403, "SignatureDoesNotMatch",
                             "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-                            AWSAccessKeyId=self.credentials.access_key, StringToSign=to_sign, SignatureProvided=signature,
+                            AWSAccessKeyId=access_key, StringToSign=to_sign, SignatureProvided=signature,
                             StringToSignBytes=hex_dump(to_sign), CanonicalRequest=text, CanonicalRequestBytes=hex_dump(text))
 
     def _check_token(self, token):
