@@ -29,8 +29,9 @@ typedef struct cf_stat {
     uint64_t allocated_bytes; /* st_blocks * 512 */
     uint64_t ino;
     uint64_t dev;
-    int64_t mtime_ns;
-    uint32_t mode; /* permission bits only */
+    uint64_t links_total;       /* 0: removed, but still open */
+    int64_t mtime_ns, ctime_ns; /* years 1677 to 2262; what is outside is the nearest of them */
+    uint32_t mode;              /* permission bits only */
     uint32_t uid;
     uint32_t gid;
 } cf_stat;
@@ -90,6 +91,14 @@ typedef struct cf_fs_ops {
     cf_err (*chmod_fd)(const cf_fs *fs, int fd, uint32_t mode, cf_error *e);
     cf_err (*chown_fd)(const cf_fs *fs, int fd, uint32_t uid, uint32_t gid, cf_error *e);
     cf_err (*utime_fd)(const cf_fs *fs, int fd, int64_t mtime_ns, cf_error *e);
+    /* Of the name itself, also when it is a symbolic link: those have no descriptor. */
+    cf_err (*chown_at)(const cf_fs *fs, int dir_fd, const char *name, uint32_t uid, uint32_t gid,
+                       cf_error *e);
+    cf_err (*utime_at)(const cf_fs *fs, int dir_fd, const char *name, int64_t mtime_ns,
+                       cf_error *e);
+    /* First offset >= offset that holds data, size_bytes of the file when there is none; offset
+     * itself where the filesystem knows of no holes. */
+    cf_err (*seek_data)(const cf_fs *fs, int fd, uint64_t offset, uint64_t *ret, cf_error *e);
     /* flock(2) without waiting: CF_ERR_LOCKED when somebody holds it otherwise. */
     cf_err (*lock)(const cf_fs *fs, int fd, cf_fs_lock how, cf_error *e);
     cf_err (*free_bytes)(const cf_fs *fs, int dir_fd, uint64_t *ret_bytes, cf_error *e);

@@ -30,10 +30,22 @@ typedef struct errno_row {
 } errno_row;
 
 static const errno_row errno_rows[] = {
-    {ENOENT, CF_ERR_NOT_FOUND}, {ENOTDIR, CF_ERR_NOT_FOUND}, {EEXIST, CF_ERR_EXISTS},
-    {ENOTEMPTY, CF_ERR_EXISTS}, {EACCES, CF_ERR_ACCESS},     {EPERM, CF_ERR_ACCESS},
-    {EROFS, CF_ERR_ACCESS},     {ENOSPC, CF_ERR_NO_SPACE},   {EDQUOT, CF_ERR_NO_SPACE},
-    {EFBIG, CF_ERR_TOO_LARGE},  {ENOMEM, CF_ERR_NO_MEMORY},  {EWOULDBLOCK, CF_ERR_LOCKED},
+    {ENOENT, CF_ERR_NOT_FOUND},
+    {ENOTDIR, CF_ERR_NOT_FOUND},
+    {EEXIST, CF_ERR_EXISTS},
+    {ENOTEMPTY, CF_ERR_EXISTS},
+    {EACCES, CF_ERR_ACCESS},
+    {EPERM, CF_ERR_ACCESS},
+    {EROFS, CF_ERR_ACCESS},
+    {ENOSPC, CF_ERR_NO_SPACE},
+    {EDQUOT, CF_ERR_NO_SPACE},
+    {EFBIG, CF_ERR_TOO_LARGE},
+    {ENOMEM, CF_ERR_NO_MEMORY},
+    {EWOULDBLOCK, CF_ERR_LOCKED},
+    /* Of the process, not of the file: whoever passes over a file he cannot read must not pass over
+     * all of them. */
+    {EMFILE, CF_ERR_NO_MEMORY},
+    {ENFILE, CF_ERR_NO_MEMORY},
 };
 
 /* "open 'name': No such file or directory". */
@@ -129,6 +141,16 @@ static cf_file_type type_of(mode_t mode)
     return S_ISLNK(mode) ? CF_FILE_SYMLINK : CF_FILE_OTHER;
 }
 
+/* Some filesystems hold times that 64 bits of nanoseconds do not. */
+static int64_t ns_of(const struct timespec *t)
+{
+    int64_t ns = 0;
+    if (__builtin_mul_overflow((int64_t)t->tv_sec, INT64_C(1000000000), &ns) ||
+        __builtin_add_overflow(ns, (int64_t)t->tv_nsec, &ns))
+        return t->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
+}
+
 static cf_stat stat_of(const struct stat *st)
 {
     return (cf_stat){
@@ -137,7 +159,9 @@ static cf_stat stat_of(const struct stat *st)
         .allocated_bytes = (uint64_t)st->st_blocks * 512,
         .ino = (uint64_t)st->st_ino,
         .dev = (uint64_t)st->st_dev,
-        .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+        .links_total = (uint64_t)st->st_nlink,
+        .mtime_ns = ns_of(&st->st_mtim),
+        .ctime_ns = ns_of(&st->st_ctim),
         .mode = (uint32_t)(st->st_mode & 07777),
         .uid = (uint32_t)st->st_uid,
         .gid = (uint32_t)st->st_gid,
@@ -378,15 +402,61 @@ static cf_err real_chown_fd(const cf_fs *fs, int fd, uint32_t uid, uint32_t gid,
                                                    : fs_fail_fd(errno, "set owner of", fd, e);
 }
 
+/* Access time left alone. */
+static void times_of(int64_t mtime_ns, struct timespec ret[2])
+{
+    const int64_t second_ns = 1000000000;
+    const int64_t rest_ns = ((mtime_ns % second_ns) + second_ns) % second_ns;
+    const int64_t utc_s = mtime_ns / second_ns - (mtime_ns % second_ns < 0 ? 1 : 0);
+    ret[0] = (struct timespec){.tv_nsec = UTIME_OMIT};
+    ret[1] = (struct timespec){.tv_sec = (time_t)utc_s, .tv_nsec = (long)rest_ns};
+}
+
 static cf_err real_utime_fd(const cf_fs *fs, int fd, int64_t mtime_ns, cf_error *e)
 {
     (void)fs;
-    const int64_t rest_ns = ((mtime_ns % 1000000000) + 1000000000) % 1000000000;
-    const struct timespec times[2] = {
-        {.tv_nsec = UTIME_OMIT},
-        {.tv_sec = (time_t)((mtime_ns - rest_ns) / 1000000000), .tv_nsec = (long)rest_ns},
-    };
+    struct timespec times[2];
+    times_of(mtime_ns, times);
     return futimens(fd, times) == 0 ? CF_OK : fs_fail_fd(errno, "set time of", fd, e);
+}
+
+static cf_err real_chown_at(const cf_fs *fs, int dir_fd, const char *name, uint32_t uid,
+                            uint32_t gid, cf_error *e)
+{
+    (void)fs;
+    return fchownat(dir_fd, name, (uid_t)uid, (gid_t)gid, AT_SYMLINK_NOFOLLOW) == 0
+               ? CF_OK
+               : fs_fail(errno, "set owner of", name, e);
+}
+
+static cf_err real_utime_at(const cf_fs *fs, int dir_fd, const char *name, int64_t mtime_ns,
+                            cf_error *e)
+{
+    (void)fs;
+    struct timespec times[2];
+    times_of(mtime_ns, times);
+    return utimensat(dir_fd, name, times, AT_SYMLINK_NOFOLLOW) == 0
+               ? CF_OK
+               : fs_fail(errno, "set time of", name, e);
+}
+
+static cf_err real_seek_data(const cf_fs *fs, int fd, uint64_t offset, uint64_t *ret, cf_error *e)
+{
+    (void)fs;
+    const off_t at = offset <= INT64_MAX ? lseek(fd, (off_t)offset, SEEK_DATA) : -1;
+    if (at >= 0) {
+        *ret = (uint64_t)at;
+        return CF_OK;
+    }
+    struct stat st;
+    if (errno != ENXIO) { /* EINVAL: it has no such call; what else is wrong, the read tells */
+        *ret = offset;
+        return CF_OK;
+    }
+    if (fstat(fd, &st) != 0)
+        return fs_fail_fd(errno, "stat", fd, e);
+    *ret = (uint64_t)st.st_size > offset ? (uint64_t)st.st_size : offset;
+    return CF_OK;
 }
 
 static cf_err real_lock(const cf_fs *fs, int fd, cf_fs_lock how, cf_error *e)
@@ -442,6 +512,9 @@ static const cf_fs_ops real_ops = {
     .chmod_fd = real_chmod_fd,
     .chown_fd = real_chown_fd,
     .utime_fd = real_utime_fd,
+    .chown_at = real_chown_at,
+    .utime_at = real_utime_at,
+    .seek_data = real_seek_data,
     .lock = real_lock,
     .free_bytes = real_free_bytes,
 };

@@ -70,6 +70,9 @@ MEMBER(symlink_at, (fs, t, d, n, e), const char *t, int d, const char *n, cf_err
 MEMBER(chmod_fd, (fs, f, m, e), int f, uint32_t m, cf_error *e)
 MEMBER(chown_fd, (fs, f, u, g, e), int f, uint32_t u, uint32_t g, cf_error *e)
 MEMBER(utime_fd, (fs, f, m, e), int f, int64_t m, cf_error *e)
+MEMBER(chown_at, (fs, d, n, u, g, e), int d, const char *n, uint32_t u, uint32_t g, cf_error *e)
+MEMBER(utime_at, (fs, d, n, m, e), int d, const char *n, int64_t m, cf_error *e)
+MEMBER_GIVING(seek_data, (fs, f, o, r, e), int f, uint64_t o, uint64_t *r, cf_error *e)
 MEMBER(lock, (fs, f, h, e), int f, cf_fs_lock h, cf_error *e)
 MEMBER_GIVING(free_bytes, (fs, d, r, e), int d, uint64_t *r, cf_error *e)
 
@@ -102,6 +105,9 @@ static const cf_fs_ops fault_ops = {
     .chmod_fd = fault_chmod_fd,
     .chown_fd = fault_chown_fd,
     .utime_fd = fault_utime_fd,
+    .chown_at = fault_chown_at,
+    .utime_at = fault_utime_at,
+    .seek_data = fault_seek_data,
     .lock = fault_lock,
     .free_bytes = fault_free_bytes,
 };
