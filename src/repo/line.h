@@ -56,6 +56,11 @@ typedef struct cf_file_line {
     uint64_t size_bytes;
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
+    /* What tells that a file was not touched since, where the profile goes by that: the inode's
+     * number and the time of its last change of any kind. */
+    bool has_identity;
+    uint64_t ino;
+    int64_t ctime_ns;
     const char *klass; /* the profile's word: "chunk", "ongoing-chunk", "ptable", "checkpoint"... */
     cf_slice cert_header, cert_footer; /* certificate; empty: none */
     bool has_sha256;                   /* every file that is not withheld */
@@ -102,6 +107,10 @@ CF_NODISCARD cf_err cf_pack_line_parse(cf_slice json, cf_line_store *store, cf_p
  * may hold a part of the line: cut it back or throw it away. */
 CF_NODISCARD cf_err cf_file_line_render(const cf_file_line *l, cf_buf *ret, cf_error *e);
 CF_NODISCARD cf_err cf_pack_line_render(const cf_pack_line *l, cf_buf *ret, cf_error *e);
+
+/* A copy in one allocation, for what outlives its cursor; free with cf_free(). */
+CF_NODISCARD cf_err cf_file_line_dup(const cf_file_line *l, cf_file_line **ret, cf_error *e);
+size_t cf_file_line_dup_bytes(const cf_file_line *l); /* what that allocation takes */
 
 /* CF_ERR_DAMAGE when a role-relative path could leave its target. */
 CF_NODISCARD cf_err cf_path_check(cf_slice path, cf_error *e);

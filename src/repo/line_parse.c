@@ -107,20 +107,41 @@ static cf_err get_mode(const json_t *const o, uint32_t *const ret, cf_error *con
     return CF_OK;
 }
 
+static cf_err get_time(const json_t *const o, const char *const key, int64_t *const ret,
+                       cf_error *const e)
+{
+    cf_slice text = {NULL, 0};
+    CF_TRY(cf_json_get_str(o, key, 1, CF_TIME_NS_SIZE, &text, e));
+    CF_ENSURE(cf_time_parse_ns(text, ret), e, CF_ERR_DAMAGE,
+              "'%s' is '%.*s', not a time like 2026-11-21T14:31:00.123456789Z", key,
+              CF_SLICE_FMT(text));
+    return CF_OK;
+}
+
 static cf_err get_owner_and_time(const json_t *const o, cf_file_line *const l, cf_error *const e)
 {
     uint64_t uid = 0;
     uint64_t gid = 0;
-    cf_slice mtime = {NULL, 0};
     CF_TRY(get_mode(o, &l->mode, e));
     CF_TRY(cf_json_get_u64(o, "uid", 0, UINT32_MAX, &uid, e));
     CF_TRY(cf_json_get_u64(o, "gid", 0, UINT32_MAX, &gid, e));
-    CF_TRY(cf_json_get_str(o, "mtime", 1, CF_TIME_NS_SIZE, &mtime, e));
-    CF_ENSURE(cf_time_parse_ns(mtime, &l->mtime_ns), e, CF_ERR_DAMAGE,
-              "'mtime' is '%.*s', not a time like 2026-11-21T14:31:00.123456789Z",
-              CF_SLICE_FMT(mtime));
+    CF_TRY(get_time(o, "mtime", &l->mtime_ns, e));
     l->uid = (uint32_t)uid;
     l->gid = (uint32_t)gid;
+    return CF_OK;
+}
+
+/* Both or none. The inode's number has 64 bits, so it is text. */
+static cf_err get_identity(const json_t *const o, cf_file_line *const l, cf_error *const e)
+{
+    cf_slice text = {NULL, 0};
+    l->has_identity = json_object_get(o, "ino") != NULL || json_object_get(o, "ctime") != NULL;
+    if (!l->has_identity)
+        return CF_OK;
+    CF_TRY(get_time(o, "ctime", &l->ctime_ns, e));
+    CF_TRY(cf_json_get_str(o, "ino", 1, 20, &text, e));
+    CF_ENSURE(cf_u64_parse(text, &l->ino), e, CF_ERR_DAMAGE, "'ino' is '%.*s', not a number",
+              CF_SLICE_FMT(text));
     return CF_OK;
 }
 
@@ -255,6 +276,7 @@ static cf_err file_line_take(const json_t *const o, cf_line_store *const s, cf_f
     if (l->type == CF_LINE_SYMLINK)
         CF_TRY(get_bytes(o, "target", "target_b64", s->target, sizeof(s->target), &l->target, e));
     CF_TRY(get_owner_and_time(o, l, e));
+    CF_TRY(get_identity(o, l, e));
     CF_TRY(cf_json_get_str(o, "class", 1, CF_CLASS_LEN_MAX, &klass, e));
     l->klass = (const char *)klass.ptr;
     CF_TRY(get_certificate(o, s, l, e));

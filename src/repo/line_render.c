@@ -19,6 +19,19 @@ static cf_err put_bytes(cf_buf *const b, const char *const key, const cf_slice b
     return cf_json_put_base64(b, bytes, e);
 }
 
+static cf_err put_owner_and_times(cf_buf *const b, const cf_file_line *const l, cf_error *const e)
+{
+    char time[CF_TIME_NS_SIZE] = "";
+    cf_time_render_ns(l->mtime_ns, time);
+    CF_TRY(cf_buf_printf(b, e, ",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"mtime\":\"%s\"",
+                         (unsigned)l->mode, (unsigned)l->uid, (unsigned)l->gid, time));
+    if (!l->has_identity)
+        return CF_OK;
+    cf_time_render_ns(l->ctime_ns, time);
+    return cf_buf_printf(b, e, ",\"ctime\":\"%s\",\"ino\":\"%llu\"", time,
+                         (unsigned long long)l->ino);
+}
+
 static cf_err put_certificate(cf_buf *const b, const cf_file_line *const l, cf_error *const e)
 {
     if (l->cert_header.len == 0 && l->cert_footer.len == 0)
@@ -72,10 +85,8 @@ static cf_err put_content(cf_buf *const b, const cf_file_line *const l, cf_error
 
 cf_err cf_file_line_render(const cf_file_line *const l, cf_buf *const ret, cf_error *const e)
 {
-    char mtime[CF_TIME_NS_SIZE] = "";
     const size_t begin = ret->len;
     CF_TRY(cf_file_line_check(l, e));
-    cf_time_render_ns(l->mtime_ns, mtime);
     CF_TRY(cf_buf_printf(ret, e, "{\"step\":%u", (unsigned)l->step));
     CF_TRY(put_bytes(ret, "path", l->path, e));
     CF_TRY(cf_buf_printf(ret, e, ",\"type\":\"%s\"", cf_line_type_name(l->type)));
@@ -83,9 +94,8 @@ cf_err cf_file_line_render(const cf_file_line *const l, cf_buf *const ret, cf_er
         CF_TRY(put_bytes(ret, "target", l->target, e));
     if (l->type == CF_LINE_FILE)
         CF_TRY(cf_buf_printf(ret, e, ",\"size\":%llu", (unsigned long long)l->size_bytes));
-    CF_TRY(cf_buf_printf(ret, e,
-                         ",\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"mtime\":\"%s\",\"class\":",
-                         (unsigned)l->mode, (unsigned)l->uid, (unsigned)l->gid, mtime));
+    CF_TRY(put_owner_and_times(ret, l, e));
+    CF_TRY(cf_buf_append_str(ret, ",\"class\":", e));
     CF_TRY(cf_json_put_str(ret, cf_slice_str(l->klass), e));
     CF_TRY(put_certificate(ret, l, e));
     CF_TRY(put_content(ret, l, e));

@@ -8,6 +8,9 @@
     "\"mode\":\"0644\",\"uid\":1000,\"gid\":1000,\"mtime\":\"2026-11-21T14:31:00.123456789Z\","    \
     "\"class\":\"chunk\""
 #define PACK "\"pack\":\"20261121T143100Z-00000001/0000000017-pack-x.zst\""
+#define IDENTITY(ctime, ino)                                                                       \
+    "{\"step\":1,\"path\":\"a\",\"type\":\"file\",\"size\":0," OWNER ",\"ctime\":\"" ctime         \
+    "\",\"ino\":" ino "," SHA "}"
 #define FILE_LINE(size, rest)                                                                      \
     "{\"step\":1,\"path\":\"db/a\",\"type\":\"file\",\"size\":" size "," OWNER "," SHA rest "}"
 #define EXTENT(off, size, at, len, rest)                                                           \
@@ -40,6 +43,18 @@ static const row file_rows[] = {
     {"a link", "{\"step\":65535,\"path\":\"a\",\"type\":\"symlink\",\"target\":\"../b\"," OWNER "}",
      NULL},
 
+    {"an inode's number of 64 bits",
+     IDENTITY("1969-12-31T23:59:59.999999999Z", "\"18446744073709551615\""), NULL},
+
+    {"an inode's number of 65 bits",
+     IDENTITY("2026-11-21T14:31:00.000000000Z", "\"18446744073709551616\""),
+     "'ino' is '18446744073709551616', not a number"},
+    {"an inode's number that is none", IDENTITY("2026-11-21T14:31:00.000000000Z", "\"-1\""),
+     "'ino' is '-1', not a number"},
+    {"an inode's number as a number", IDENTITY("2026-11-21T14:31:00.000000000Z", "7"), "'ino'"},
+    {"a change time that is none", IDENTITY("now", "\"7\""), "'ctime' is 'now', not a time"},
+    {"a change time alone", FILE_LINE("0", ",\"ctime\":\"2026-11-21T14:31:00.000000000Z\""),
+     "'ino' is missing"},
     {"the next size", FILE_LINE("9007199254740992", ""), "'size' is 9007199254740992, outside"},
     {"a size above 64 bits", FILE_LINE("18446744073709551616", ""),
      "malformed JSON: too big integer"},
@@ -341,6 +356,9 @@ static void test_round_trip(void **state)
                              .uid = UINT32_MAX,
                              .gid = 1,
                              .mtime_ns = -1,
+                             .has_identity = true,
+                             .ino = UINT64_MAX,
+                             .ctime_ns = INT64_MIN,
                              .klass = "ongoing-chunk",
                              .cert_header = cf_slice_of(bytes, 128),
                              .cert_footer = cf_slice_of(bytes, 1),
@@ -358,6 +376,7 @@ static void test_round_trip(void **state)
     assert_int_equal(l.step, 7);
     assert_int_equal(l.mode, 04755);
     assert_true(l.uid == UINT32_MAX && l.gid == 1 && l.mtime_ns == -1);
+    assert_true(l.has_identity && l.ino == UINT64_MAX && l.ctime_ns == INT64_MIN);
     assert_string_equal(l.klass, "ongoing-chunk");
     assert_true(cf_slice_eq(l.cert_header, in.cert_header) &&
                 cf_slice_eq(l.cert_footer, in.cert_footer));
