@@ -98,11 +98,11 @@ static cf_err lease_take(cf_backup *const b, cf_error *const e)
     const cf_run_id *const parent = b->parent != NULL ? &b->parent->run : NULL;
 
     if (b->lease != NULL)
-        return cf_lease_move(b->lease, parent != NULL, parent, e);
+        return cf_lease_move(b->lease, parent, parent != NULL ? 1 : 0, e);
     const cf_lease_opts opts = {
         .run = &b->run,
-        .has_parent = parent != NULL,
-        .parent = parent != NULL ? *parent : (cf_run_id){{0}},
+        .uses = parent,
+        .uses_total = parent != NULL ? 1 : 0,
         .after = b->parent != NULL ? b->parent->lease : 0,
     };
     return cf_lease_acquire(&b->repo, &opts, &b->lease, e);

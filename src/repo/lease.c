@@ -14,14 +14,13 @@
 
 #include "repo/json.h"
 #include "repo/lease_body.h"
+#include "repo/lease_look.h"
 #include "repo/renewer.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
-#include "s3/base/num.h"
 
 enum {
     ACQUIRE_TRIES_MAX = 8,
-    LEASE_DIGITS = 10,
     RETRY_PART = 5, /* a renewal that failed is tried again after a fifth of the interval */
 };
 static const uint64_t lease_number_max = 9999999999; /* ten digits, so that keys sort */
@@ -29,6 +28,7 @@ static const uint64_t lease_number_max = 9999999999; /* ten digits, so that keys
 struct cf_lease {
     const cf_repo *repo;
     char node[CF_NODE_NAME_LEN_MAX + 1];
+    char folder[CF_LEASE_FOLDER_SIZE];
     uint64_t renew_ms;
     cf_renewer *renewer;  /* owned */
     pthread_mutex_t io;   /* held while the lease is being written: a renewal, a move */
@@ -60,109 +60,6 @@ static uint64_t mono_ms(const cf_repo *const repo)
     return repo->world->mono_ms(repo->world->impl);
 }
 
-/* --- looking --- */
-
-typedef struct highest {
-    size_t prefix_len;
-    uint64_t number; /* 0: none */
-    int64_t modified_utc_ms;
-} highest;
-
-static cf_err highest_add(void *const impl, const cf_store_entry *const entry, bool *const ret_stop,
-                          cf_error *const e)
-{
-    highest *const h = impl;
-    uint64_t number = 0;
-    (void)ret_stop;
-    (void)e;
-    const cf_slice name =
-        cf_slice_str(entry->key + (strlen(entry->key) < h->prefix_len ? 0 : h->prefix_len));
-    if (name.len != LEASE_DIGITS || !cf_u64_parse(name, &number) || number <= h->number)
-        return CF_OK;
-    h->number = number;
-    h->modified_utc_ms = entry->modified_utc_ms;
-    return CF_OK;
-}
-
-/* One LIST of the numbers above `above`. */
-static cf_err find_highest(const cf_repo *const repo, const char *const node, const uint64_t above,
-                           highest *const ret, cf_error *const e)
-{
-    char prefix[CF_KEY_LEN_MAX + 1];
-    char after[CF_KEY_LEN_MAX + 1];
-    cf_key_folder(prefix, node, "leases");
-    cf_key_lease(after, node, above);
-    *ret = (highest){.prefix_len = strlen(prefix)};
-    CF_TRY_AS(repo->store->ops->list(repo->store, prefix, above == 0 ? NULL : after,
-                                     /* delimiter= */ NULL, highest_add, ret, e),
-              e, "list the leases of '%s'", node);
-    return CF_OK;
-}
-
-/* Not to be taken: say who holds it, since when, and what can be done. */
-static cf_err say_locked(const highest *const h, const cf_lease_body *const b,
-                         const int64_t now_utc_ms, cf_error *const e)
-{
-    char since[CF_TIME_SIZE] = "";
-    char until[CF_TIME_SIZE] = "";
-    const int64_t until_utc_ms = h->modified_utc_ms + (int64_t)b->ttl_s * 1000;
-    cf_time_render_iso(b->since_utc_ms, since);
-    cf_time_render_iso(until_utc_ms, until);
-    CF_FAIL(e, CF_ERR_LOCKED,
-            "run '%s' holds lease %llu: process %u on '%s', since %s; it runs out at %s (in %lld "
-            "s) unless it is renewed\n"
-            "HINT: wait for that run; if it is dead, its lease runs out by itself",
-            b->run.text[0] != '\0' ? b->run.text : "unknown", (unsigned long long)h->number,
-            (unsigned)b->owner.pid, b->owner.host[0] != '\0' ? b->owner.host : "unknown", since,
-            until, (long long)(until_utc_ms - now_utc_ms) / 1000);
-}
-
-/* The time of its last write as of now: a renewal may have come after the LIST. */
-static cf_err check_out(const cf_repo *const repo, const char *const key,
-                        const cf_lease_body *const b, highest *const h, bool *const ret_gone,
-                        cf_error *const e)
-{
-    cf_object_stat stat = {0};
-    int64_t now_utc_ms = 0;
-    CF_TRY(repo->store->ops->now_utc_ms(repo->store, &now_utc_ms, e));
-    if (h->modified_utc_ms + (int64_t)b->ttl_s * 1000 >= now_utc_ms)
-        return say_locked(h, b, now_utc_ms, e);
-    const cf_err err = repo->store->ops->head(repo->store, key, &stat, e);
-    *ret_gone = err == CF_ERR_NOT_FOUND;
-    if (*ret_gone)
-        return CF_OK;
-    CF_TRY(err);
-    h->modified_utc_ms = stat.modified_utc_ms;
-    return h->modified_utc_ms + (int64_t)b->ttl_s * 1000 >= now_utc_ms
-               ? say_locked(h, b, now_utc_ms, e)
-               : CF_OK;
-}
-
-/* CF_OK: the next number may be taken, or (*ret_gone) it went and one has to look again. */
-static cf_err check_free(const cf_repo *const repo, const char *const node,
-                         const cf_owner *const self, highest *const h, bool *const ret_gone,
-                         cf_error *const e)
-{
-    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
-    char key[CF_KEY_LEN_MAX + 1];
-    cf_lease_body b = {0};
-    cf_key_lease(key, node, h->number);
-    cf_buf_init(&text, CF_LEASE_LEN_MAX);
-    *ret_gone = false;
-    const cf_err err = cf_store_get_small(repo->store, key, &text, e);
-    *ret_gone = err == CF_ERR_NOT_FOUND;
-    if (*ret_gone)
-        return CF_OK;
-    if (err != CF_ERR_TOO_LARGE)
-        CF_TRY(err);
-    /* One that cannot be read is held by somebody unknown, for the usual time. */
-    if (err != CF_OK || cf_lease_body_parse(cf_buf_slice(&text), &b, /* e= */ NULL) != CF_OK)
-        b = (cf_lease_body){.ttl_s = CF_LEASE_TTL_S, .since_utc_ms = h->modified_utc_ms};
-    if (b.ended || cf_owner_is_dead(&b.owner, self))
-        return CF_OK;
-    return check_out(repo, key, &b, h, ret_gone, e);
-}
-
 /* --- writing --- */
 
 static cf_err put_body(const cf_repo *const repo, const char *const key,
@@ -189,7 +86,7 @@ static cf_err put_number(const cf_lease *const l, const uint64_t number,
     CF_ENSURE(number <= lease_number_max, e, CF_ERR_DAMAGE,
               "the leases of '%s' are used up: %llu is the last number", l->node,
               (unsigned long long)lease_number_max);
-    cf_key_lease(key, l->node, number);
+    cf_key_claim(key, l->node, l->folder, number, l->repo->conditional ? NULL : &b->run);
     return put_body(l->repo, key, b, create_only, e);
 }
 
@@ -201,17 +98,35 @@ static void set_lost(cf_lease *const l, const char *const why)
     unlock(&l->lock);
 }
 
-/* One renewal: look for a number above ours, then overwrite our own. */
+/* Somebody's that ours gives way to: a higher number, or (where a number can have two) ours under a
+ * lower run. */
+static cf_err find_winner(const cf_lease *const l, const uint64_t number, cf_lease_name *const ret,
+                          cf_error *const e)
+{
+    cf_lease_view v = {0};
+    *ret = (cf_lease_name){0};
+    CF_TRY(cf_lease_list(l->repo, l->node, l->folder, number, &v, e));
+    for (size_t i = 0; i < v.total; i++) {
+        const cf_lease_name *const n = &v.newest[i];
+        if (n->number > number ||
+            (n->number == number && n->run.text[0] != '\0' &&
+             strcmp(n->run.text, l->body.run.text) < 0)) /* body.run never changes */
+            *ret = *n;
+    }
+    return CF_OK;
+}
+
+/* One renewal: look for one above ours, then overwrite our own. */
 static cf_err renew(cf_lease *const l, cf_error *const e)
 {
-    highest above = {0};
+    cf_lease_name above = {0};
     char why[256];
     lock(&l->lock);
     const cf_lease_body body = l->body;
     const uint64_t number = l->number;
     unlock(&l->lock);
-    CF_TRY(find_highest(l->repo, l->node, number, &above, e));
-    if (above.number > number) {
+    CF_TRY(find_winner(l, number, &above, e));
+    if (above.number > 0) {
         (void)snprintf(why, sizeof(why), "somebody took lease %llu, above our %llu",
                        (unsigned long long)above.number, (unsigned long long)number);
         set_lost(l, why);
@@ -242,6 +157,11 @@ static uint64_t renew_on_thread(void *const impl)
 
 /* --- the calls --- */
 
+static const char *folder_of(const cf_lease_opts *const o)
+{
+    return o->folder != NULL ? o->folder : "leases";
+}
+
 static void lease_free(cf_lease *const l)
 {
     (void)pthread_mutex_destroy(&l->io);
@@ -249,31 +169,23 @@ static void lease_free(cf_lease *const l)
     cf_free(l);
 }
 
-/* LIST, GET the highest, PUT the next; again when somebody was faster. */
-static cf_err take_number(cf_lease *const l, const uint64_t after, cf_error *const e)
+static cf_err put_first(cf_lease *const l, const uint64_t number, cf_error *const e)
 {
-    for (unsigned i = 0; i < ACQUIRE_TRIES_MAX; i++) {
-        highest h = {0};
-        bool gone = false;
-        CF_TRY(find_highest(l->repo, l->node, after > 0 ? after - 1 : 0, &h, e));
-        if (h.number > 0)
-            CF_TRY(check_free(l->repo, l->node, &l->body.owner, &h, &gone, e));
-        if (gone)
-            continue;
-        const uint64_t number = (h.number > after ? h.number : after) + 1;
-        CF_TRY(l->repo->store->ops->now_utc_ms(l->repo->store, &l->body.since_utc_ms, e));
-        l->renewed_mono_ms = mono_ms(l->repo);
-        const cf_err err = put_number(l, number, &l->body, /* create_only= */ true, e);
-        if (err == CF_OK) {
-            l->number = number;
-            return CF_OK;
-        }
-        if (err != CF_ERR_EXISTS)
-            return err;
-    }
-    CF_FAIL(e, CF_ERR_LOCKED,
-            "others took the lease of '%s' %d times while this run looked\nHINT: try again later",
-            l->node, ACQUIRE_TRIES_MAX);
+    cf_lease_name winner = {0};
+    CF_TRY(l->repo->store->ops->now_utc_ms(l->repo->store, &l->body.since_utc_ms, e));
+    l->renewed_mono_ms = mono_ms(l->repo);
+    CF_TRY(put_number(l, number, &l->body, /* create_only= */ true, e));
+    l->number = number;
+    if (l->repo->conditional)
+        return CF_OK;
+    /* Two may have made one number: a second look, and the lower run has it. */
+    CF_TRY(find_winner(l, number, &winner, e));
+    if (winner.number == 0)
+        return CF_OK;
+    l->body.ended = true;
+    (void)put_number(l, number, &l->body, /* create_only= */ false, /* e= */ NULL);
+    CF_FAIL(e, CF_ERR_EXISTS, "run '%s' took lease %llu", winner.run.text,
+            (unsigned long long)winner.number);
 }
 
 static void lease_freep(cf_lease **const l)
@@ -282,8 +194,17 @@ static void lease_freep(cf_lease **const l)
         lease_free(*l);
 }
 
-cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const opts,
-                        cf_lease **const ret, cf_error *const e)
+static void set_uses(cf_lease_body *const b, const cf_run_id *const uses, const size_t total)
+{
+    CF_CHECK(total <= CF_LEASE_USES_MAX);
+    memset(b->uses, 0, sizeof(b->uses));
+    if (total > 0)
+        memcpy(b->uses, uses, total * sizeof(*uses));
+    b->uses_total = total;
+}
+
+cf_err cf_lease_take(const cf_repo *const repo, const cf_lease_opts *const opts,
+                     const cf_lease_view *const view, cf_lease **const ret, cf_error *const e)
 {
     CF_CLEANUP(lease_freep) cf_lease *l = NULL;
     CF_TRY(cf_node_name_check(opts->run->node, e));
@@ -292,13 +213,13 @@ cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const op
     CF_CHECK(pthread_mutex_init(&l->lock, NULL) == 0);
     l->repo = repo;
     (void)snprintf(l->node, sizeof(l->node), "%s", opts->run->node);
+    (void)snprintf(l->folder, sizeof(l->folder), "%s", folder_of(opts));
     l->renew_ms = opts->renew_ms != 0 ? opts->renew_ms : (uint64_t)CF_LEASE_RENEW_S * 1000;
     l->body.run = opts->run->id;
-    l->body.has_parent = opts->has_parent;
-    l->body.parent = opts->parent;
+    set_uses(&l->body, opts->uses, opts->uses_total);
     l->body.ttl_s = opts->ttl_s != 0 ? opts->ttl_s : CF_LEASE_TTL_S;
     cf_owner_self(&l->body.owner);
-    CF_TRY(take_number(l, opts->after, e));
+    CF_TRY(put_first(l, (view->highest > opts->after ? view->highest : opts->after) + 1, e));
     const cf_err err = cf_renewer_start(l->renew_ms, renew_on_thread, l, &l->renewer, e);
     if (err != CF_OK) { /* taken, and no thread to keep it: give it back */
         l->body.ended = true;
@@ -309,7 +230,23 @@ cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const op
     return CF_OK;
 }
 
-cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *const parent,
+cf_err cf_lease_acquire(const cf_repo *const repo, const cf_lease_opts *const opts,
+                        cf_lease **const ret, cf_error *const e)
+{
+    CF_TRY(cf_node_name_check(opts->run->node, e));
+    for (unsigned i = 0; i < ACQUIRE_TRIES_MAX; i++) {
+        cf_lease_view view = {0};
+        CF_TRY(cf_lease_look(repo, opts->run->node, folder_of(opts), opts->after, &view, e));
+        const cf_err err = cf_lease_take(repo, opts, &view, ret, e);
+        if (err != CF_ERR_EXISTS)
+            return err;
+    }
+    CF_FAIL(e, CF_ERR_LOCKED,
+            "others took the lease of '%s' %d times while this run looked\nHINT: try again later",
+            opts->run->node, ACQUIRE_TRIES_MAX);
+}
+
+cf_err cf_lease_move(cf_lease *const l, const cf_run_id *const uses, const size_t uses_total,
                      cf_error *const e)
 {
     CF_TRY(cf_lease_check(l, e));
@@ -319,8 +256,7 @@ cf_err cf_lease_move(cf_lease *const l, const bool has_parent, const cf_run_id *
     cf_lease_body old = l->body; /* only written with io held */
     cf_lease_body body = old;
     const uint64_t number = l->number;
-    body.has_parent = has_parent;
-    body.parent = has_parent ? *parent : (cf_run_id){""};
+    set_uses(&body, uses, uses_total);
     const uint64_t begin_ms = mono_ms(l->repo);
     const cf_err err = put_number(l, number + 1, &body, /* create_only= */ true, e);
     if (err == CF_ERR_EXISTS) {

@@ -24,9 +24,12 @@ cf_err cf_lease_body_render(const cf_lease_body *const b, cf_buf *const ret, cf_
     CF_TRY(cf_buf_printf(ret, e, "{\"format\":%d,\"requires\":[],\"%s\":\"%s\",\"state\":\"%s\"",
                          CF_FORMAT, b->is_read ? "snapshot" : "run", b->run.text,
                          b->ended ? "ended" : "held"));
-    if (!b->is_read)
-        CF_TRY(cf_buf_printf(ret, e, b->has_parent ? ",\"uses\":[\"%s\"]" : ",\"uses\":[%s]",
-                             b->has_parent ? b->parent.text : ""));
+    if (!b->is_read) {
+        CF_TRY(cf_buf_append_str(ret, ",\"uses\":[", e));
+        for (size_t i = 0; i < b->uses_total; i++)
+            CF_TRY(cf_buf_printf(ret, e, "%s\"%s\"", i == 0 ? "" : ",", b->uses[i].text));
+        CF_TRY(cf_buf_append_char(ret, ']', e));
+    }
     CF_TRY(cf_buf_printf(ret, e, ",\"since\":\"%s\",\"ttl_s\":%u", since, (unsigned)b->ttl_s));
     CF_TRY(put_word(ret, ",\"owner\":{\"host\":", b->owner.host, e));
     CF_TRY(put_word(ret, ",\"machine\":", b->owner.machine, e));
@@ -36,7 +39,7 @@ cf_err cf_lease_body_render(const cf_lease_body *const b, cf_buf *const ret, cf_
                          (unsigned long long)b->owner.start_ticks);
 }
 
-static cf_err take_owner(const json_t *const o, cf_owner *const ret, cf_error *const e)
+static cf_err take_owner(const json_t *const o, cf_lease_owner *const ret, cf_error *const e)
 {
     uint64_t pid = 0;
     CF_ENSURE(json_is_object(o), e, CF_ERR_DAMAGE, "'owner' is missing or not an object");
@@ -53,16 +56,15 @@ static cf_err take_uses(const json_t *const o, cf_lease_body *const b, cf_error 
 {
     const json_t *const uses = json_object_get(o, "uses");
     CF_ENSURE(json_is_array(uses), e, CF_ERR_DAMAGE, "'uses' is missing or not a list");
+    CF_ENSURE(json_array_size(uses) <= CF_LEASE_USES_MAX, e, CF_ERR_DAMAGE,
+              "'uses' names %zu runs, more than %d", json_array_size(uses), CF_LEASE_USES_MAX);
     for (size_t i = 0; i < json_array_size(uses); i++) {
         const json_t *const item = json_array_get(uses, i);
-        cf_run_id run = {""};
-        CF_ENSURE(json_is_string(item) &&
-                      cf_run_id_parse(
-                          cf_slice_of(json_string_value(item), json_string_length(item)), &run),
+        CF_ENSURE(json_is_string(item) && cf_run_id_parse(cf_slice_of(json_string_value(item),
+                                                                      json_string_length(item)),
+                                                          &b->uses[i]),
                   e, CF_ERR_DAMAGE, "'uses' holds something that is not a run's id");
-        if (i == 0)
-            b->parent = run;
-        b->has_parent = true;
+        b->uses_total++;
     }
     return CF_OK;
 }

@@ -67,9 +67,9 @@ static bool read_process(const uint32_t pid, char *const ret_state, uint64_t *co
     return false;
 }
 
-void cf_owner_self(cf_owner *const ret)
+void cf_owner_self(cf_lease_owner *const ret)
 {
-    cf_owner o = {0};
+    cf_lease_owner o = {0};
     char state = 0;
     if (gethostname(o.host, sizeof(o.host) - 1) != 0)
         o.host[0] = '\0';
@@ -92,7 +92,7 @@ static bool same_known(const char *const a, const char *const b)
     return a[0] != '\0' && strcmp(a, b) == 0;
 }
 
-bool cf_owner_is_dead(const cf_owner *const o, const cf_owner *const self)
+bool cf_owner_is_dead(const cf_lease_owner *const o, const cf_lease_owner *const self)
 {
     char state = 0;
     uint64_t start_ticks = 0;

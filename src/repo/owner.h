@@ -11,7 +11,7 @@
 
 enum { CF_OWNER_WORD_LEN_MAX = 64 };
 
-typedef struct cf_owner {
+typedef struct cf_lease_owner {
     char host[CF_OWNER_WORD_LEN_MAX + 1]; /* for people only */
     char machine[CF_OWNER_WORD_LEN_MAX +
                  1];                      /* /etc/machine-id; "" when unknown, like the next two */
@@ -20,13 +20,13 @@ typedef struct cf_owner {
                 1]; /* /proc/self/ns/pid: containers of one machine count their processes apart */
     uint32_t pid;
     uint64_t start_ticks; /* since boot, /proc/<pid>/stat field 22; 0: unknown */
-} cf_owner;
+} cf_lease_owner;
 
 /* This process. */
-void cf_owner_self(cf_owner *ret);
+void cf_owner_self(cf_lease_owner *ret);
 /* true only when it is certain: the same machine, boot and process namespace as self, all known,
  * and no such process, or another one (a later start) with its number, or one that has ended and
  * was not waited for. */
-bool cf_owner_is_dead(const cf_owner *o, const cf_owner *self);
+bool cf_owner_is_dead(const cf_lease_owner *o, const cf_lease_owner *self);
 
 #endif

@@ -49,7 +49,7 @@ cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo 
                     cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
-    cf_repo r = {.store = store, .world = world};
+    cf_repo r = {.store = store, .world = world, .conditional = true};
     char key[CF_KEY_LEN_MAX + 1];
     cf_key_descriptor(key);
     cf_buf_init(&text, DESCRIPTOR_LEN_MAX);
@@ -121,7 +121,7 @@ cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo 
                     cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
-    cf_repo r = {.store = store, .world = world};
+    cf_repo r = {.store = store, .world = world, .conditional = true};
     char put_id[CF_STORE_ID_LEN + 1] = "";
     char key[CF_KEY_LEN_MAX + 1];
     cf_key_descriptor(key);

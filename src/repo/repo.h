@@ -16,6 +16,9 @@ typedef struct cf_repo {
     const cf_world *world; /* borrowed */
     char id[33];           /* 32 hex digits */
     int64_t created_utc_ms;
+    /* The store refuses to overwrite when asked to. Else (descriptor: "create":"unconditional") the
+     * flows keep the weaker rules of docs/FORMAT.md 9. */
+    bool conditional;
 } cf_repo;
 
 /* Makes the place when missing, probes conditional create, writes the descriptor. CF_ERR_EXISTS: a

@@ -124,6 +124,14 @@ void cf_key_lease(char *const ret, const char *const node, const uint64_t n)
         snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/leases/%010llu", node, (unsigned long long)n));
 }
 
+void cf_key_claim(char *const ret, const char *const node, const char *const folder,
+                  const uint64_t n, const cf_run_id *const run)
+{
+    key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/%s/%010llu%s%s", node, folder,
+                       (unsigned long long)n, run != NULL ? "-" : "",
+                       run != NULL ? run->text : ""));
+}
+
 void cf_key_read(char *const ret, const char *const node, const char *const id)
 {
     key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/reads/%s", node, id));

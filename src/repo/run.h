@@ -52,7 +52,11 @@ uint32_t cf_run_next_seq(cf_run *r); /* 1.. ; any thread */
 void cf_key_descriptor(char *ret);                                   /* chunkferry.json */
 void cf_key_root(char *ret, const char *node, const cf_run_id *run); /* nodes/N/snapshots/RUN */
 void cf_key_lease(char *ret, const char *node, uint64_t n);          /* nodes/N/leases/0000000001 */
-void cf_key_read(char *ret, const char *node, const char *id);       /* nodes/N/reads/ID */
+/* folder: "leases", "prunes". run: NULL, or of a repository whose store has no conditional create:
+ * nodes/N/leases/0000000001-RUN, so that no run ever writes another's. */
+void cf_key_claim(char *ret, const char *node, const char *folder, uint64_t n,
+                  const cf_run_id *run);
+void cf_key_read(char *ret, const char *node, const char *id); /* nodes/N/reads/ID */
 /* nodes/N/runs/RUN/0000000017-pack-chunk-000017.000002.zst; kind "pack", "files", "packs",
  * "journal"; hint "" or text; suffix "" or ".zst" (the dot is added when it is missing). Bytes of
  * hint outside [A-Za-z0-9._-] become '_'; it is cut at 64 bytes. */

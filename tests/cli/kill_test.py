@@ -187,7 +187,7 @@ class Race(pieces.Small):
             process = subprocess.Popen([str(ferry.BINARY), *BACKUP, "--db", str(self.shared / "node"), "--json"], env=env, stdout=subprocess.PIPE, text=True)
             while process.poll() is None and not pieces.held_total(door(server)):
                 time.sleep(0.005)
-            second = self.refused(11, f"process {process.pid} on", *BACKUP, "--db", self.shared / "node", env=env, hint="wait for that run")
+            second = self.refused(11, f"process {process.pid} on", *BACKUP, "--db", self.shared / "node", env=env, hint="--wait-lock 10m waits for it")
             self.assertIn("holds lease 1", second.err)
             self.assertEqual(keys(server, "/snapshots/"), [])
             # Another node of the same repository is not held up.

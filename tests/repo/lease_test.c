@@ -40,12 +40,12 @@ static cf_lease_body foreign_body(void)
 {
     cf_lease_body b = {.ttl_s = CF_LEASE_TTL_S, .since_utc_ms = (int64_t)FIXTURE_UTC_S * 1000};
     cf_run_id_floor((int64_t)FIXTURE_UTC_S * 1000, &b.run);
-    b.owner = (cf_owner){.host = "elsewhere",
-                         .machine = "m",
-                         .boot = "b",
-                         .pid_ns = "p",
-                         .pid = 4711,
-                         .start_ticks = 9};
+    b.owner = (cf_lease_owner){.host = "elsewhere",
+                               .machine = "m",
+                               .boot = "b",
+                               .pid_ns = "p",
+                               .pid = 4711,
+                               .start_ticks = 9};
     return b;
 }
 
@@ -81,15 +81,15 @@ static void test_life(void **state)
     cf_store_memory_set_hooks(f.store,
                               &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
     assert_ok(cf_lease_acquire(
-        &f.repo, &(cf_lease_opts){.run = &run, .has_parent = true, .parent = parent}, &l, &e));
+        &f.repo, &(cf_lease_opts){.run = &run, .uses = &parent, .uses_total = 1}, &l, &e));
     assert_int_equal(atomic_load(&w.lists), 1);
     assert_int_equal(atomic_load(&w.puts), 1);
     cf_store_memory_set_hooks(f.store, NULL);
     assert_int_equal(cf_lease_number(l), 1);
     cf_lease_body b = read_body(&f, key_1);
     assert_false(b.ended);
-    assert_true(b.has_parent);
-    assert_string_equal(b.parent.text, parent.text);
+    assert_int_equal(b.uses_total, 1);
+    assert_string_equal(b.uses[0].text, parent.text);
     assert_string_equal(b.run.text, run.id.text);
     assert_int_equal(b.owner.pid, getpid());
     assert_ok(cf_lease_check(l, &e));
@@ -97,13 +97,13 @@ static void test_life(void **state)
     cf_lease *other = NULL;
     assert_refused(acquire(&f, &run, &other, &e), CF_ERR_LOCKED, "holds lease 1");
     assert_refused(acquire(&f, &run, &other, &e), CF_ERR_LOCKED,
-                   "runs out at 2026-11-21T15:01:00Z (in 1800 s)");
+                   "runs out at 2026-11-21T14:36:00Z (in 300 s)");
     assert_null(other);
 
     assert_ok(cf_lease_release(l, &e));
     b = read_body(&f, key_1);
     assert_true(b.ended);
-    assert_true(b.has_parent); /* an ended lease protects what it uses */
+    assert_int_equal(b.uses_total, 1); /* an ended lease protects what it uses */
     assert_ok(acquire(&f, &run, &other, &e));
     assert_int_equal(cf_lease_number(other), 2);
     cf_lease_abandon(other);
@@ -180,13 +180,13 @@ static void test_dead_process(void **state)
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        cf_owner self = {0};
+        cf_lease_owner self = {0};
         cf_owner_self(&self);
         (void)!write(pipe_fd[1], &self, sizeof(self));
         for (;;)
             (void)pause();
     }
-    cf_owner self = {0};
+    cf_lease_owner self = {0};
     cf_lease_body b = foreign_body();
     assert_int_equal(read(pipe_fd[0], &b.owner, sizeof(b.owner)), sizeof(b.owner));
     cf_owner_self(&self);
@@ -199,7 +199,7 @@ static void test_dead_process(void **state)
     }
     assert_int_equal(b.owner.pid, child);
     assert_false(cf_owner_is_dead(&b.owner, &self));
-    cf_owner later = b.owner;
+    cf_lease_owner later = b.owner;
     later.start_ticks++;
     assert_true(cf_owner_is_dead(&later, &self)); /* its number belongs to another process now */
     (void)kill(child, SIGKILL);
@@ -212,17 +212,17 @@ static void test_dead_process(void **state)
         const char *title;
         size_t offset;
     } others[] = {
-        {"another machine", offsetof(cf_owner, machine)},
-        {"another boot", offsetof(cf_owner, boot)},
-        {"another container", offsetof(cf_owner, pid_ns)},
+        {"another machine", offsetof(cf_lease_owner, machine)},
+        {"another boot", offsetof(cf_lease_owner, boot)},
+        {"another container", offsetof(cf_lease_owner, pid_ns)},
     };
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        cf_owner o = b.owner;
+        cf_lease_owner o = b.owner;
         memcpy((char *)&o + others[i].offset, "other", 6);
         if (cf_owner_is_dead(&o, &self))
             fail_msg("%s", others[i].title);
         memcpy((char *)&o + others[i].offset, "", 1);
-        cf_owner unknown = self;
+        cf_lease_owner unknown = self;
         memcpy((char *)&unknown + others[i].offset, "", 1);
         if (cf_owner_is_dead(&o, &unknown))
             fail_msg("%s: unknown on both sides", others[i].title);
@@ -323,7 +323,7 @@ static void test_renewal(void **state)
     wait_until(&w.lists, atomic_load(&w.lists) + 2);
     assert_ok(cf_lease_check(l, &e)); /* not for long enough */
     pass_s(&f, CF_LEASE_TTL_S + 1);
-    assert_refused(cf_lease_check(l, &e), CF_ERR_LOCKED, "no renewal got through for 1801 s");
+    assert_refused(cf_lease_check(l, &e), CF_ERR_LOCKED, "no renewal got through for 301 s");
     atomic_store(&w.fail, false);
     wait_until(&w.puts, atomic_load(&w.puts) + 2);
     assert_ok(cf_lease_check(l, &e)); /* nobody took it meanwhile: it is ours again */
@@ -347,7 +347,7 @@ static void test_lost(void **state)
     for (int i = 0; i < 5000 && cf_lease_check(l, NULL) == CF_OK; i++)
         (void)usleep(1000);
     assert_refused(cf_lease_check(l, &e), CF_ERR_LOCKED, "somebody took lease 2, above our 1");
-    assert_refused(cf_lease_move(l, false, NULL, &e), CF_ERR_LOCKED, "is lost");
+    assert_refused(cf_lease_move(l, NULL, 0, &e), CF_ERR_LOCKED, "is lost");
     assert_ok(cf_lease_release(l, &e));
     assert_true(read_body(&f, key_1).ended);
     assert_false(read_body(&f, "nodes/n/leases/0000000002").ended);
@@ -364,17 +364,17 @@ static void test_move(void **state)
     cf_run_id_floor(0, &parent);
     cf_lease *l = NULL;
     assert_ok(acquire(&f, &run, &l, &e));
-    assert_ok(cf_lease_move(l, true, &parent, &e));
+    assert_ok(cf_lease_move(l, &parent, 1, &e));
     assert_int_equal(cf_lease_number(l), 2);
     const cf_lease_body old = read_body(&f, key_1);
     assert_true(old.ended);
-    assert_false(old.has_parent); /* `uses` never changes within a number */
+    assert_int_equal(old.uses_total, 0); /* `uses` never changes within a number */
     const cf_lease_body new = read_body(&f, "nodes/n/leases/0000000002");
     assert_false(new.ended);
-    assert_string_equal(new.parent.text, parent.text);
+    assert_string_equal(new.uses[0].text, parent.text);
     const cf_lease_body b = foreign_body();
     put_body(&f, "nodes/n/leases/0000000003", &b);
-    assert_refused(cf_lease_move(l, false, NULL, &e), CF_ERR_LOCKED, "somebody took lease 3");
+    assert_refused(cf_lease_move(l, NULL, 0, &e), CF_ERR_LOCKED, "somebody took lease 3");
     assert_refused(cf_lease_check(l, &e), CF_ERR_LOCKED, "is lost");
     cf_lease_abandon(l);
     fixture_deinit(&f);
@@ -387,7 +387,7 @@ static void test_release_stops_at_once(void **state)
     fixture_init(&f);
     cf_run run = make_run("n", FIXTURE_UTC_S, 1);
     cf_lease *l = NULL;
-    assert_ok(acquire(&f, &run, &l, &e)); /* renews every 300 s: the test ends sooner */
+    assert_ok(acquire(&f, &run, &l, &e)); /* renews every 60 s: the test ends sooner */
     watch w = {.fail = true};
     cf_store_memory_set_hooks(f.store,
                               &(cf_store_memory_hooks){.before = watch_before, .impl = &w});
@@ -497,6 +497,215 @@ static void test_numbers(void **state)
     }
 }
 
+/* A run that is decided never changes its mind: nobody waits for its lease. */
+static void test_decided(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *title, *body;
+    } cases[] = {{"committed", "{}"}, {"fenced", ""}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        fixture f;
+        fixture_init(&f);
+        cf_run run = make_run("n", FIXTURE_UTC_S, 1);
+        cf_lease *l = NULL;
+        const cf_lease_body b = foreign_body();
+        char key[CF_KEY_LEN_MAX + 1];
+        bool decided = true;
+        put_body(&f, key_1, &b);
+        assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED, "node 'n' is busy");
+        assert_refused(acquire(&f, &run, &l, &e), CF_ERR_LOCKED, "chunkferry unlock");
+        assert_ok(cf_run_is_decided(&f.repo, "n", &b.run, &decided, &e));
+        assert_false(decided);
+        cf_key_root(key, "n", &b.run);
+        put_object(&f, key, cf_slice_str(cases[i].body));
+        assert_ok(cf_run_is_decided(&f.repo, "n", &b.run, &decided, &e));
+        assert_true(decided);
+        cf_error e = {0};
+        if (acquire(&f, &run, &l, &e) != CF_OK || cf_lease_number(l) != 2)
+            fail_msg("%s: %s", cases[i].title, e.message);
+        cf_lease_abandon(l);
+        fixture_deinit(&f);
+    }
+}
+
+static void test_uses(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_init(&f);
+    cf_run run = make_run("n", FIXTURE_UTC_S, 1);
+    cf_run_id uses[CF_LEASE_USES_MAX];
+    cf_lease *l = NULL;
+    for (size_t i = 0; i < CF_LEASE_USES_MAX; i++)
+        cf_run_id_floor((int64_t)i * 1000, &uses[i]);
+    const cf_lease_opts opts = {.run = &run, .uses = uses, .uses_total = CF_LEASE_USES_MAX};
+    assert_ok(cf_lease_acquire(&f.repo, &opts, &l, &e));
+    const cf_lease_body b = read_body(&f, key_1);
+    assert_int_equal(b.uses_total, CF_LEASE_USES_MAX);
+    for (size_t i = 0; i < CF_LEASE_USES_MAX; i++)
+        assert_string_equal(b.uses[i].text, uses[i].text);
+    cf_lease_abandon(l);
+    fixture_deinit(&f);
+}
+
+/* A prune's: another folder, so that no backup waits for it; two prunes exclude each other. */
+static void test_prune_folder(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_init(&f);
+    cf_run run = make_run("n", FIXTURE_UTC_S, 1);
+    cf_lease *prune = NULL;
+    cf_lease *other = NULL;
+    cf_lease *backup = NULL;
+    const cf_lease_opts opts = {.run = &run, .folder = "prunes"};
+    assert_ok(cf_lease_acquire(&f.repo, &opts, &prune, &e));
+    assert_int_equal(count_objects(&f, "nodes/n/prunes/0000000001"), 1);
+    assert_refused(cf_lease_acquire(&f.repo, &opts, &other, &e), CF_ERR_LOCKED, "prune '");
+    assert_ok(acquire(&f, &run, &backup, &e));
+    cf_lease_abandon(backup);
+    cf_lease_abandon(prune);
+    assert_ok(cf_lease_acquire(&f.repo, &opts, &other, &e));
+    assert_int_equal(cf_lease_number(other), 2);
+    cf_lease_abandon(other);
+    fixture_deinit(&f);
+}
+
+typedef struct seen_list {
+    cf_lease_seen seen[8];
+    size_t total;
+} seen_list;
+
+static cf_err seen_add(void *impl, const cf_lease_seen *s, cf_error *e)
+{
+    seen_list *const l = impl;
+    (void)e;
+    assert_true(l->total < ARRAY_LEN(l->seen));
+    l->seen[l->total++] = *s;
+    return CF_OK;
+}
+
+static void test_each(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_init(&f);
+    cf_lease_body b = foreign_body();
+    cf_run_id snapshot = {""};
+    cf_read_lease *reader = NULL;
+    seen_list l = {0};
+    put_body(&f, "nodes/n/leases/0000000001", &b);
+    pass_s(&f, CF_LEASE_TTL_S + 1);
+    put_body(&f, "nodes/n/leases/0000000002", &b);
+    b.ended = true;
+    put_body(&f, "nodes/n/leases/0000000003", &b);
+    put_object(&f, "nodes/n/leases/0000000004", cf_slice_str("?"));
+    put_object(&f, "nodes/n/leases/foreign", cf_slice_str("?"));
+    put_body(&f, "nodes/m/leases/0000000005", &b);
+    assert_ok(cf_lease_each(&f.repo, "n", "leases", 0, seen_add, &l, &e));
+    assert_int_equal(l.total, 4);
+    const cf_lease_state states[] = {CF_LEASE_RAN_OUT, CF_LEASE_LIVE, CF_LEASE_ENDED,
+                                     CF_LEASE_LIVE};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(l.seen[i].number, i + 1);
+        assert_int_equal(l.seen[i].state, states[i]);
+        assert_int_equal(l.seen[i].readable, i != 3);
+    }
+    assert_string_equal(l.seen[0].key, "nodes/n/leases/0000000001");
+    assert_string_equal(l.seen[2].body.run.text, b.run.text);
+    l.total = 0;
+    assert_ok(cf_lease_each(&f.repo, "n", "leases", 3, seen_add, &l, &e));
+    assert_int_equal(l.total, 1);
+    cf_run_id_floor(0, &snapshot);
+    assert_ok(cf_read_lease_acquire(&f.repo, "n", &snapshot, &reader, &e));
+    l.total = 0;
+    assert_ok(cf_lease_each(&f.repo, "n", "reads", 0, seen_add, &l, &e));
+    assert_int_equal(l.total, 1);
+    assert_true(l.seen[0].body.is_read);
+    assert_string_equal(l.seen[0].body.run.text, snapshot.text);
+    cf_read_lease_abandon(reader);
+    fixture_deinit(&f);
+}
+
+/* More leases above than are looked at: the newest count. */
+static void test_look_many(void **state)
+{
+    (void)state;
+    enum { MANY = CF_LEASE_LOOK_MAX + 40 };
+    fixture f;
+    fixture_init(&f);
+    cf_lease_body b = foreign_body();
+    cf_lease_view v = {0};
+    b.ended = true;
+    for (int i = 1; i <= MANY; i++) {
+        char key[CF_KEY_LEN_MAX + 1];
+        cf_key_lease(key, "n", (uint64_t)i);
+        put_body(&f, key, &b);
+    }
+    assert_ok(cf_lease_look(&f.repo, "n", "leases", 0, &v, &e));
+    assert_int_equal(v.highest, MANY);
+    assert_int_equal(v.total, CF_LEASE_LOOK_MAX);
+    for (size_t i = 0; i < v.total; i++)
+        assert_int_equal(v.newest[i].number, MANY - CF_LEASE_LOOK_MAX + 1 + i);
+    fixture_deinit(&f);
+}
+
+/* --- a store without conditional create: one key a run, the lower run has the number --- */
+
+static void test_unconditional(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_init(&f);
+    cf_store_memory_set_features(f.store, 0);
+    f.repo.conditional = false;
+    cf_run low = make_run("n", FIXTURE_UTC_S, 1);
+    cf_run high = make_run("n", FIXTURE_UTC_S, 2);
+    cf_lease *l = NULL;
+    cf_lease *second = NULL;
+    cf_lease_view view = {0};
+    assert_ok(cf_lease_look(&f.repo, "n", "leases", 0, &view, &e)); /* both look, then both take */
+    assert_ok(cf_lease_take(&f.repo, &(cf_lease_opts){.run = &low}, &view, &l, &e));
+    char key[CF_KEY_LEN_MAX + 1];
+    cf_key_claim(key, "n", "leases", 1, &low.id);
+    assert_false(read_body(&f, key).ended);
+    assert_refused(cf_lease_take(&f.repo, &(cf_lease_opts){.run = &high}, &view, &second, &e),
+                   CF_ERR_EXISTS, "took lease 1");
+    cf_key_claim(key, "n", "leases", 1, &high.id);
+    assert_true(read_body(&f, key).ended);
+    assert_refused(acquire(&f, &high, &second, &e), CF_ERR_LOCKED, "holds lease 1");
+    cf_lease_abandon(l);
+    assert_ok(acquire(&f, &high, &second, &e));
+    assert_int_equal(cf_lease_number(second), 2);
+    cf_lease_abandon(second);
+    fixture_deinit(&f);
+}
+
+/* The lower run comes after the other's second look: the other notices at its next renewal. */
+static void test_unconditional_late(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_init(&f);
+    cf_store_memory_set_features(f.store, 0);
+    f.repo.conditional = false;
+    cf_run high = make_run("n", FIXTURE_UTC_S, 2);
+    cf_lease *l = NULL;
+    assert_ok(cf_lease_acquire(&f.repo, &(cf_lease_opts){.run = &high, .renew_ms = 5}, &l, &e));
+    const cf_run low = make_run("n", FIXTURE_UTC_S, 1);
+    cf_lease_body b = foreign_body();
+    char key[CF_KEY_LEN_MAX + 1];
+    b.run = low.id;
+    cf_key_claim(key, "n", "leases", 1, &low.id);
+    put_body(&f, key, &b);
+    for (int i = 0; i < 5000 && cf_lease_check(l, NULL) == CF_OK; i++)
+        (void)usleep(1000);
+    assert_refused(cf_lease_check(l, &e), CF_ERR_LOCKED, "somebody took lease 1");
+    cf_lease_abandon(l);
+    fixture_deinit(&f);
+}
+
 static void test_unreadable(void **state)
 {
     (void)state;
@@ -534,6 +743,8 @@ static void test_body_refused(void **state)
         {"143100Z-", "143160Z-", CF_ERR_DAMAGE, "not a run's id"},
         {"\"uses\":[]", "\"uses\":[1]", CF_ERR_DAMAGE, "'uses' holds something"},
         {"\"uses\"", "\"used\"", CF_ERR_DAMAGE, "'uses' is missing"},
+        {"\"uses\":[]", "\"uses\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", CF_ERR_DAMAGE,
+         "'uses' names 17 runs, more than 16"},
         {"\"pid\":1", "\"pid\":-1", CF_ERR_DAMAGE, "'pid' is -1"},
         {"\"owner\"", "\"owned\"", CF_ERR_DAMAGE, "'owner' is missing"},
         {"}", "", CF_ERR_DAMAGE, "malformed JSON"},
@@ -584,6 +795,13 @@ int main(void)
         cmocka_unit_test(test_release_stops_at_once),
         cmocka_unit_test(test_faster_others),
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_decided),
+        cmocka_unit_test(test_uses),
+        cmocka_unit_test(test_prune_folder),
+        cmocka_unit_test(test_each),
+        cmocka_unit_test(test_look_many),
+        cmocka_unit_test(test_unconditional),
+        cmocka_unit_test(test_unconditional_late),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_body_refused),
         cmocka_unit_test(test_read_lease),

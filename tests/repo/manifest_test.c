@@ -512,7 +512,7 @@ static void no_change_run(fixture *f)
     assert_ok(cf_snapshot_list(&repo, "n", true, &ids, &e));
     assert_ok(cf_snapshot_load(&repo, "n", &ids.id[ids.total - 1], &parent, &e));
     const cf_lease_opts opts = {
-        .run = &run, .has_parent = true, .parent = parent->run, .after = parent->lease};
+        .run = &run, .uses = &parent->run, .uses_total = 1, .after = parent->lease};
     assert_ok(cf_lease_acquire(&repo, &opts, &lease, &e));
     assert_ok(cf_snapshot_list(&repo, "n", true, &again, &e));
     assert_ok(cf_cursor_new(&repo, "n", parent, CF_SEGMENT_FILES, &c, &e));
