@@ -301,6 +301,7 @@ class Objects(FakeCase):
         self.expect(self.delete_many([]), 400, "MalformedXML")
 
     def test_object_lock_headers_need_a_digest(self):
+        self.server.store.set_lock(BUCKET)
         lock = {"x_amz_object_lock_mode": "GOVERNANCE", "x_amz_object_lock_retain_until_date": "2099-01-01T00:00:00Z"}
         self.expect(self.put(**lock), 400, "InvalidRequest")
         self.expect(self.put(content_md5=base64.b64encode(hashlib.md5(b"body").digest()).decode(), **lock), 200)

@@ -2,6 +2,7 @@
 """The S3 operations: which request means which, what each may carry, and what each does to the store."""
 
 import base64
+import calendar
 import re
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from s3 import xmlout
 from s3.http1 import Response
 from s3.sigv4 import UNSIGNED_PAYLOAD, claimed_access_key, decode_component, query_pairs
-from s3.store import Conditions, Object, Part, S3Error, no_such_upload
+from s3.store import Conditions, Lock, Object, Part, S3Error, no_such_upload
 
 KEY_LEN_MAX = 1024
 METADATA_LEN_MAX = 2048
@@ -17,6 +18,7 @@ HEADERS_LEN_MAX = 8192
 PUT_LEN_MAX = 5 * 1024 ** 3
 XML_LEN_MAX = 2 * 1024 ** 2
 PAGE_MAX = 1000
+LOCK_DIGEST = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 
 COMMON_HEADERS = {"x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "x-amz-expected-bucket-owner", "x-amz-request-payer"}
@@ -57,15 +59,21 @@ SPECS = (
     _spec("DeleteBucket", "DELETE", "bucket"),
     _spec("GetBucketLocation", "GET", "bucket", ("location",)),
     _spec("GetBucketVersioning", "GET", "bucket", ("versioning",)),
+    _spec("PutBucketVersioning", "PUT", "bucket", ("versioning",), amz=SUM_HEADERS, body="xml"),
+    _spec("PutObjectLockConfiguration", "PUT", "bucket", ("object-lock",), amz=SUM_HEADERS, body="xml"),
+    _spec("ListObjectVersions", "GET", "bucket", ("versions",),
+          ("prefix", "key-marker", "version-id-marker", "max-keys", "encoding-type")),
     _spec("ListObjectsV2", "GET", "bucket", ("list-type",),
           ("prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner")),
     _spec("ListMultipartUploads", "GET", "bucket", ("uploads",),
           ("prefix", "key-marker", "upload-id-marker", "max-uploads", "encoding-type")),
     _spec("DeleteObjects", "POST", "bucket", ("delete",), amz=SUM_HEADERS | {"x-amz-bypass-governance-retention"}, body="xml"),
     _spec("PutObject", "PUT", "object", amz=WRITE_HEADERS | SUM_HEADERS, conditions=("if-match", "if-none-match"), body="data"),
-    _spec("GetObject", "GET", "object", amz={"x-amz-checksum-mode"}, conditions=("if-match", "if-none-match", "range")),
-    _spec("HeadObject", "HEAD", "object", amz={"x-amz-checksum-mode"}, conditions=("if-match", "if-none-match", "range")),
-    _spec("DeleteObject", "DELETE", "object", amz={"x-amz-bypass-governance-retention"}, conditions=("if-match",)),
+    _spec("GetObjectRetention", "GET", "object", ("retention",), ("versionId",)),
+    _spec("GetObjectLegalHold", "GET", "object", ("legal-hold",), ("versionId",)),
+    _spec("GetObject", "GET", "object", (), ("versionId",), amz={"x-amz-checksum-mode"}, conditions=("if-match", "if-none-match", "range")),
+    _spec("HeadObject", "HEAD", "object", (), ("versionId",), amz={"x-amz-checksum-mode"}, conditions=("if-match", "if-none-match", "range")),
+    _spec("DeleteObject", "DELETE", "object", (), ("versionId",), amz={"x-amz-bypass-governance-retention"}, conditions=("if-match",)),
     _spec("CreateMultipartUpload", "POST", "object", ("uploads",),
           amz=WRITE_HEADERS | {"x-amz-checksum-algorithm", "x-amz-checksum-type"}),
     _spec("UploadPart", "PUT", "object", ("partNumber", "uploadId"), amz=SUM_HEADERS, body="data"),
@@ -282,6 +290,8 @@ class Operations:
             raise S3Error(400, "IllegalLocationConstraintException", "The unspecified location constraint is incompatible for the region "
                           "specific endpoint this request was sent to.")
         self.store.create_bucket(call.bucket, self.clock())
+        if call.request.one("x-amz-bucket-object-lock-enabled") == "true":
+            self.store.set_lock(call.bucket)
         return Response(200, [("Location", "/" + call.bucket)])
 
     def do_head_bucket(self, call):
@@ -297,8 +307,19 @@ class Operations:
         return xml(200, xmlout.document("LocationConstraint", "" if self.region == "us-east-1" else self.region))
 
     def do_get_bucket_versioning(self, call):
-        self.store.bucket(call.bucket)
-        return xml(200, xmlout.document("VersioningConfiguration"))
+        status = self.store.bucket(call.bucket).versioning
+        return xml(200, xmlout.document("VersioningConfiguration", *([xmlout.element("Status", status)] if status else [])))
+
+    def do_put_bucket_versioning(self, call):
+        need_digest(call)
+        self.store.set_versioning(call.bucket, xmlout.parse_versioning(read_blob(call.body)))
+        return Response(200)
+
+    def do_put_object_lock_configuration(self, call):
+        need_digest(call)
+        mode, seconds = xmlout.parse_lock(read_blob(call.body))
+        self.store.set_lock(call.bucket, mode, seconds)
+        return Response(200)
 
     # -- listings
 
@@ -330,6 +351,15 @@ class Operations:
         uploads = [u for u in uploads if u.key.startswith(prefix)]
         return xml(200, xmlout.list_uploads(call.bucket, call.query(), uploads[:limit], len(uploads) > limit))
 
+    def do_list_object_versions(self, call):
+        check_encoding(call)
+        limit = min(call.number("max-keys", PAGE_MAX, 1, 2 ** 31 - 1), PAGE_MAX, self.page_size)
+        key_marker, id_marker = call.text("key-marker", "").encode(), call.text("version-id-marker", "")
+        if id_marker and not key_marker:
+            raise S3Error(400, "InvalidArgument", "A version-id marker cannot be specified without a key marker.")
+        rows, more = self.store.list_versions(call.bucket, call.text("prefix", "").encode(), key_marker, id_marker, limit)
+        return xml(200, xmlout.list_versions(call.bucket, call.query(), rows, more))
+
     def do_list_parts(self, call):
         upload = self.store.upload(call.bucket, call.key, call.text("uploadId"))
         limit = min(call.number("max-parts", PAGE_MAX, 1, PAGE_MAX), self.page_size)
@@ -343,12 +373,52 @@ class Operations:
 
     def do_put_object(self, call):
         headers = stored_headers(call.request, self.clock())
-        obj = Object(call.body.blob(), call.body.hex("md5"), self.clock(), headers, given_sums(call.request))
+        obj = Object(call.body.blob(), call.body.hex("md5"), self.clock(), plain_headers(headers), given_sums(call.request))
+        obj.lock = self._lock_of(call, headers)
+        self._need_lock_digest(call)
         self.store.put(call.bucket, call.key, obj, call.conditions())
-        return Response(200, [("ETag", '"%s"' % obj.etag)] + sse_of(headers) + list(obj.checksums.items()))
+        return Response(200, [("ETag", '"%s"' % obj.etag)] + version_of(obj) + sse_of(headers) + list(obj.checksums.items()))
+
+    def _lock_of(self, call, headers):
+        """What the writer wants of the lock."""
+        given = dict(headers)
+        mode, hold = given.get("x-amz-object-lock-mode", ""), given.get("x-amz-object-lock-legal-hold") == "ON"
+        if not mode and not hold:
+            return None
+        if not self.store.bucket(call.bucket).lockable:
+            raise S3Error(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+        until = given.get("x-amz-object-lock-retain-until-date")
+        return Lock(mode, parse_iso(until) if until else 0, hold)
+
+    def _need_lock_digest(self, call):
+        if self.store.bucket(call.bucket).lock_mode and call.request.one("content-md5") is None and not given_sums(call.request):
+            raise S3Error(400, "InvalidRequest", LOCK_DIGEST)
+
+    def do_get_object_retention(self, call):
+        lock = self._asked(call).lock
+        if lock is None or not lock.mode:
+            raise no_lock(self.store.bucket(call.bucket))
+        return xml(200, xmlout.document("Retention", xmlout.element("Mode", lock.mode),
+                                        xmlout.element("RetainUntilDate", xmlout.iso_ms(lock.until_s))))
+
+    def do_get_object_legal_hold(self, call):
+        lock = self._asked(call).lock
+        if lock is None or not lock.legal_hold:
+            raise no_lock(self.store.bucket(call.bucket))
+        return xml(200, xmlout.document("LegalHold", xmlout.element("Status", "ON")))
+
+    def _asked(self, call):
+        """The object a read means: a version, or the newest."""
+        version_id = call.text("versionId")
+        if version_id is None:
+            return self.store.get(call.bucket, call.key)
+        obj = self.store.get_version(call.bucket, call.key, version_id)
+        if obj.marker:
+            raise S3Error(405, "MethodNotAllowed", "The specified method is not allowed against this resource.", ResourceType="DeleteMarker")
+        return obj
 
     def do_get_object(self, call):
-        obj = self.store.get(call.bucket, call.key)
+        obj = self._asked(call)
         answer = self._object_answer(call, obj)
         given = None if call.ignore_range else call.request.one("range")
         chosen = parse_range(given, len(obj.blob)) if given else None
@@ -367,7 +437,7 @@ class Operations:
         headers = [("ETag", '"%s"' % obj.etag), ("Last-Modified", http_date(obj.modified_s)), ("Accept-Ranges", "bytes")]
         if conditions.if_none_match in ("*", obj.etag):
             return Response(304, headers)
-        headers += [(n, v) for n, v in obj.headers if (n, v) != ("x-amz-storage-class", "STANDARD")]
+        headers += [(n, v) for n, v in obj.headers if (n, v) != ("x-amz-storage-class", "STANDARD")] + version_of(obj) + lock_headers(obj)
         if not any(n == "content-type" for n, _ in obj.headers):
             headers.append(("Content-Type", "binary/octet-stream"))
         if call.request.one("x-amz-checksum-mode") == "ENABLED" and call.request.one("range") is None:
@@ -375,32 +445,48 @@ class Operations:
         return Response(200, headers, obj.blob)
 
     def do_delete_object(self, call):
-        self.store.delete(call.bucket, call.key, call.conditions())
-        return Response(204)
+        version_id = call.text("versionId")
+        bypass = call.request.one("x-amz-bypass-governance-retention") == "true"
+        if version_id is not None:
+            self.store.delete_version(call.bucket, call.key, version_id, self.clock(), bypass)
+            return Response(204, [("x-amz-version-id", version_id)])
+        marker = self.store.delete(call.bucket, call.key, call.conditions(), self.clock())
+        return Response(204, version_of(marker) + [("x-amz-delete-marker", "true")] if marker else [])
 
     def do_delete_objects(self, call):
-        if call.request.one("content-md5") is None and not given_sums(call.request):
-            raise S3Error(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
+        need_digest(call)
         keys, quiet = xmlout.parse_delete(read_blob(call.body))
         self.store.bucket(call.bucket)
         deleted, failures = [], []
-        for key in keys:
-            if call.delete_errors and re.search(call.delete_errors["key"], key):
-                failures.append((key, call.delete_errors["code"], call.delete_errors.get("message", "scripted")))
-                continue
-            self.store.delete(call.bucket, key.encode(), Conditions())
-            deleted.append(key)
+        for key, version_id in keys:
+            try:
+                self._delete_one(call, key, version_id)
+                deleted.append((key, version_id))
+            except S3Error as failure:
+                failures.append((key, version_id, failure.code, failure.message))
         return xml(200, xmlout.deleted(deleted, failures, quiet))
+
+    def _delete_one(self, call, key, version_id):
+        wanted = call.delete_errors
+        if wanted and re.search(wanted["key"], key):
+            raise S3Error(200, wanted["code"], wanted.get("message", "scripted"))
+        if version_id is None:
+            self.store.delete(call.bucket, key.encode(), Conditions(), self.clock())
+        else:
+            bypass = call.request.one("x-amz-bypass-governance-retention") == "true"
+            self.store.delete_version(call.bucket, key.encode(), version_id, self.clock(), bypass)
 
     # -- multipart
 
     def do_create_multipart_upload(self, call):
         headers = stored_headers(call.request, self.clock())
-        upload_id = self.store.create_upload(call.bucket, call.key, headers, self.clock())
+        lock = self._lock_of(call, headers)
+        upload_id = self.store.create_upload(call.bucket, call.key, plain_headers(headers), self.clock(), lock)
         return xml(200, xmlout.initiated(call.bucket, call.key.decode(), upload_id), sse_of(headers))
 
     def do_upload_part(self, call):
         number = call.number("partNumber", None, 1, 10000)
+        self._need_lock_digest(call)
         sums = {"Checksum" + n[len("x-amz-checksum-"):].upper(): v for n, v in given_sums(call.request).items()}
         part = Part(call.body.blob(), call.body.hex("md5"), self.clock(), sums)
         self.store.put_part(call.bucket, call.key, call.text("uploadId"), number, part)
@@ -412,7 +498,7 @@ class Operations:
         self._check_object_size(call, wanted, size)
         obj = self.store.complete_upload(call.bucket, call.key, call.text("uploadId"), wanted, call.conditions(), self.clock())
         location = "http://%s%s" % (call.request.one("host"), call.request.path)
-        return xml(200, xmlout.completed(location, call.bucket, call.key.decode(), obj.etag), sse_of(obj.headers))
+        return xml(200, xmlout.completed(location, call.bucket, call.key.decode(), obj.etag), sse_of(obj.headers) + version_of(obj))
 
     def _check_object_size(self, call, wanted, size):
         if size is None:
@@ -456,6 +542,39 @@ def stored_headers(request, now_s):
     return kept
 
 
+def plain_headers(headers):
+    """Without those of the lock, which changes by itself and is rendered anew."""
+    return [(n, v) for n, v in headers if not n.startswith("x-amz-object-lock-")]
+
+
+def version_of(obj):
+    return [] if obj.version_id == "null" and not obj.marker else [("x-amz-version-id", obj.version_id)]
+
+
+def lock_headers(obj):
+    found = []
+    if obj.lock is not None and obj.lock.mode:
+        found += [("x-amz-object-lock-mode", obj.lock.mode), ("x-amz-object-lock-retain-until-date", xmlout.iso_ms(obj.lock.until_s))]
+    if obj.lock is not None and obj.lock.legal_hold:
+        found.append(("x-amz-object-lock-legal-hold", "ON"))
+    return found
+
+
+def no_lock(bucket):
+    if not bucket.lockable:
+        return S3Error(400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+    return S3Error(404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
+
+
+def parse_iso(text):
+    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+
+
+def need_digest(call):
+    if call.request.one("content-md5") is None and not given_sums(call.request):
+        raise S3Error(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
+
+
 def check_lock(request, now_s):
     mode, until = request.one("x-amz-object-lock-mode"), request.one("x-amz-object-lock-retain-until-date")
     hold = request.one("x-amz-object-lock-legal-hold")
@@ -467,7 +586,7 @@ def check_lock(request, now_s):
         raise S3Error(400, "InvalidArgument", "The retain until date must be in the future!")
     with_digest = request.one("content-md5") or given_sums(request) or request.method == "POST"
     if (mode or hold) and not with_digest:
-        raise S3Error(400, "InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")
+        raise S3Error(400, "InvalidRequest", LOCK_DIGEST)
 
 
 def sse_of(headers):

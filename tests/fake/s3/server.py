@@ -53,6 +53,8 @@ class Options:
         self.seed = 1
         self.rules = []
         self.buckets = []               # made at the start
+        self.versioned = []             # buckets, made at the start with versioning on
+        self.object_lock = []           # "BUCKET", "BUCKET:GOVERNANCE:SECONDS", "BUCKET:COMPLIANCE:SECONDS": with Object Lock
         for name, value in given.items():
             if not hasattr(self, name):
                 raise TypeError("unknown option '%s'" % name)
@@ -153,10 +155,19 @@ class FakeServer:
         self.port = None
         self.open = set()
         self.ids = 0
-        for name in self.options.buckets:
-            self.store.create_bucket(name, self.now())
+        self.make_buckets()
 
     # -- life
+
+    def make_buckets(self):
+        """Those of the options, empty."""
+        locks = [(text.split(":") + ["", "0"])[:3] for text in self.options.object_lock]
+        for name in dict.fromkeys([*self.options.buckets, *self.options.versioned, *(lock[0] for lock in locks)]):
+            self.store.create_bucket(name, self.now())
+        for name in self.options.versioned:
+            self.store.set_versioning(name, "Enabled")
+        for name, mode, seconds in locks:
+            self.store.set_lock(name, mode, float(seconds))
 
     def _tls_context(self):
         if not self.options.tls:
@@ -501,8 +512,7 @@ class Control:
         self.server.script.replace([])
         self.server.journal.clear()
         self.server.skew_s = 0
-        for name in self.server.options.buckets:
-            self.server.store.create_bucket(name, self.server.now())
+        self.server.make_buckets()
         return {}
 
     def do_post_forget(self, _body):
@@ -538,6 +548,14 @@ class Control:
 
     def do_get_keys(self, _body):
         return {name: [k.decode() for k in b.keys] for name, b in self.server.store.buckets.items()}
+
+    def do_get_versions(self, _body):
+        """Of each bucket: [key, version id, "version" or "marker"], the newest of a key first."""
+        every = {}
+        for name in self.server.store.buckets:
+            rows, _ = self.server.store.list_versions(name, b"", b"", "", sys.maxsize)
+            every[name] = [[key.decode(), obj.version_id, "marker" if obj.marker else "version"] for key, obj, _ in rows]
+        return every
 
     def do_get_uploads(self, _body):
         return {name: {u.upload_id: u.key.decode() for u in b.uploads.values()} for name, b in self.server.store.buckets.items()}
@@ -579,6 +597,9 @@ def parse_arguments(arguments):
     parser.add_argument("--part-min", type=int, default=5 * 1024 * 1024, help="least size of a part that is not the last")
     parser.add_argument("--idle-close", dest="idle_close_s", type=float, default=IDLE_CLOSE_S, metavar="SECONDS")
     parser.add_argument("--bucket", dest="buckets", action="append", default=[], help="make it at the start; may be repeated")
+    parser.add_argument("--versioned", action="append", default=[], metavar="BUCKET", help="make it at the start, with versioning")
+    parser.add_argument("--object-lock", action="append", default=[], metavar="BUCKET[:MODE:SECONDS]",
+                        help="make it at the start, with Object Lock and perhaps a default retention")
     parser.add_argument("--seed", type=int, default=1, help="of the rules' chances")
     return parser.parse_args(arguments)
 

@@ -234,6 +234,26 @@ class Object:
     modified_s: float
     headers: list = field(default_factory=list)     # (name, value): what GET and HEAD give back
     checksums: dict = field(default_factory=dict)   # header name -> value
+    version_id: str = "null"
+    marker: bool = False          # a delete marker: no bytes
+    lock: object = None           # Lock
+
+    def locked(self, now_s, bypass):
+        return self.lock is not None and self.lock.holds(now_s, bypass)
+
+
+@dataclass
+class Lock:
+    """What keeps one version of an object."""
+
+    mode: str = ""                # "", GOVERNANCE, COMPLIANCE
+    until_s: float = 0
+    legal_hold: bool = False
+
+    def holds(self, now_s, bypass):
+        if self.legal_hold:
+            return True
+        return bool(self.mode) and now_s < self.until_s and not (bypass and self.mode == "GOVERNANCE")
 
 
 @dataclass
@@ -250,6 +270,7 @@ class Upload:
     key: bytes
     initiated_s: float
     headers: list = field(default_factory=list)
+    lock: object = None                             # Lock
     parts: dict = field(default_factory=dict)       # number -> Part
 
 
@@ -260,6 +281,12 @@ class Bucket:
     objects: dict = field(default_factory=dict)     # key (bytes) -> Object
     keys: list = field(default_factory=list)        # the same keys, sorted by bytes
     uploads: dict = field(default_factory=dict)     # upload id -> Upload
+    versioning: str = ""                            # "", Enabled, Suspended
+    history: dict = field(default_factory=dict)     # once versioned: key -> [Object], the newest last; markers too
+    history_keys: list = field(default_factory=list)
+    lockable: bool = False
+    lock_mode: str = ""                             # of new versions, when they say nothing themselves
+    lock_s: float = 0
 
 
 @dataclass
@@ -306,7 +333,7 @@ class Store:
 
     def delete_bucket(self, name):
         with self.lock:
-            if self.bucket(name).objects:
+            if self.bucket(name).objects or self.bucket(name).history:
                 raise S3Error(409, "BucketNotEmpty", "The bucket you tried to delete is not empty", BucketName=name)
             del self.buckets[name]
 
@@ -316,6 +343,11 @@ class Store:
         with self.lock:
             bucket = self.bucket(bucket_name)
             self._check(bucket, key, conditions)
+            if bucket.versioning:
+                obj.version_id = self._new_version_id(bucket)
+                if bucket.lock_mode and (obj.lock is None or not obj.lock.mode):
+                    obj.lock = Lock(bucket.lock_mode, obj.modified_s + bucket.lock_s, bool(obj.lock and obj.lock.legal_hold))
+                self._remember(bucket, key, obj)
             if key not in bucket.objects:
                 bisect.insort(bucket.keys, key)
             bucket.objects[key] = obj
@@ -327,12 +359,111 @@ class Store:
                 raise no_such_key(key.decode())
             return obj
 
-    def delete(self, bucket_name, key, conditions):
+    def get_version(self, bucket_name, key, version_id):
+        """One version, a delete marker too."""
+        with self.lock:
+            bucket = self.bucket(bucket_name)
+            current = [bucket.objects[key]] if key in bucket.objects else []
+            for obj in bucket.history.get(key, []) if bucket.versioning else current:
+                if obj.version_id == version_id:
+                    return obj
+            raise S3Error(404, "NoSuchVersion", "The specified version does not exist.", Key=key.decode(), VersionId=version_id)
+
+    def delete(self, bucket_name, key, conditions, now_s=0):
+        """Without a version: the object goes, in a versioned bucket behind a delete marker, which is returned."""
         with self.lock:
             bucket = self.bucket(bucket_name)
             self._check(bucket, key, conditions)
-            if bucket.objects.pop(key, None) is not None:
-                del bucket.keys[bisect.bisect_left(bucket.keys, key)]
+            marker = None
+            if bucket.versioning:
+                marker = Object(MemoryBlob(b""), "", now_s, version_id=self._new_version_id(bucket), marker=True)
+                self._remember(bucket, key, marker)
+            self._forget_current(bucket, key)
+            return marker
+
+    def delete_version(self, bucket_name, key, version_id, now_s, bypass=False):
+        """For good. A version that is not there is fine, one that is locked is refused."""
+        with self.lock:
+            bucket = self.bucket(bucket_name)
+            try:
+                obj = self.get_version(bucket_name, key, version_id)
+            except S3Error:
+                return
+            if obj.locked(now_s, bypass):
+                raise S3Error(403, "AccessDenied", "Access Denied because object protected by object lock.")
+            if not bucket.versioning:
+                self._forget_current(bucket, key)
+                return
+            versions = bucket.history[key]
+            versions.remove(obj)
+            if not versions:
+                del bucket.history[key]
+                del bucket.history_keys[bisect.bisect_left(bucket.history_keys, key)]
+            newest = versions[-1] if versions and not versions[-1].marker else None
+            self._forget_current(bucket, key)
+            if newest is not None:
+                bisect.insort(bucket.keys, key)
+                bucket.objects[key] = newest
+
+    @staticmethod
+    def _forget_current(bucket, key):
+        if bucket.objects.pop(key, None) is not None:
+            del bucket.keys[bisect.bisect_left(bucket.keys, key)]
+
+    # -- versions
+
+    def set_versioning(self, bucket_name, status):
+        with self.lock:
+            bucket = self.bucket(bucket_name)
+            if bucket.lockable and status != "Enabled":
+                raise S3Error(409, "InvalidBucketState", "An Object Lock configuration is present on this bucket, so the versioning "
+                              "state cannot be changed.")
+            if not bucket.versioning:
+                bucket.history = {key: [obj] for key, obj in bucket.objects.items()}
+                bucket.history_keys = list(bucket.keys)
+            bucket.versioning = status
+
+    def set_lock(self, bucket_name, mode="", seconds=0):
+        with self.lock:
+            bucket = self.bucket(bucket_name)
+            bucket.lockable = True
+            if bucket.versioning != "Enabled":
+                self.set_versioning(bucket_name, "Enabled")
+            bucket.lock_mode, bucket.lock_s = mode, seconds
+
+    def _new_version_id(self, bucket):
+        # like upload ids: what a client does not escape finds it out
+        return "v/%d+%s=" % (next(self.ids), os.urandom(6).hex()) if bucket.versioning == "Enabled" else "null"
+
+    @staticmethod
+    def _remember(bucket, key, obj):
+        versions = bucket.history.setdefault(key, [])
+        if not versions:
+            bisect.insort(bucket.history_keys, key)
+        if obj.version_id == "null":
+            versions[:] = [v for v in versions if v.version_id != "null"]
+        versions.append(obj)
+
+    def list_versions(self, bucket_name, prefix, key_marker, id_marker, limit):
+        """Return ([(key, Object, is latest)], truncated): by key, the newest first, behind the markers."""
+        with self.lock:
+            bucket = self.bucket(bucket_name)
+            keys, history = bucket.keys, {}
+            if bucket.versioning:
+                keys, history = bucket.history_keys, bucket.history
+            at = max(bisect.bisect_left(keys, prefix), bisect.bisect_left(keys, key_marker) if key_marker else 0)
+            found = []
+            for key in keys[at:]:
+                if not key.startswith(prefix):
+                    break
+                rows = [(key, v, n == 0) for n, v in enumerate(reversed(history.get(key) or [bucket.objects[key]]))]
+                if key == key_marker:
+                    ids = [v.version_id for _, v, _ in rows]
+                    rows = rows[ids.index(id_marker) + 1:] if id_marker in ids else []
+                found += rows
+                if len(found) > limit:
+                    return found[:limit], True
+            return found, False
 
     @staticmethod
     def _check(bucket, key, conditions):
@@ -363,12 +494,12 @@ class Store:
 
     # -- multipart uploads
 
-    def create_upload(self, bucket_name, key, headers, now_s):
+    def create_upload(self, bucket_name, key, headers, now_s, lock=None):
         with self.lock:
             bucket = self.bucket(bucket_name)
             # ids may hold what needs escaping in a query; a client that forgets it is found out
             upload_id = "upload/%d+%s=" % (next(self.ids), hashlib.md5(os.urandom(8)).hexdigest())
-            bucket.uploads[upload_id] = Upload(upload_id, key, now_s, headers)
+            bucket.uploads[upload_id] = Upload(upload_id, key, now_s, headers, lock)
             return upload_id
 
     def upload(self, bucket_name, key, upload_id):
@@ -394,7 +525,7 @@ class Store:
             self._check(self.bucket(bucket_name), key, conditions)
             parts = self._chosen_parts(upload, wanted)
             digest = hashlib.md5(b"".join(bytes.fromhex(p.etag) for p in parts)).hexdigest()
-            obj = Object(JoinedBlob([p.blob for p in parts]), "%s-%d" % (digest, len(parts)), now_s, upload.headers)
+            obj = Object(JoinedBlob([p.blob for p in parts]), "%s-%d" % (digest, len(parts)), now_s, upload.headers, lock=upload.lock)
             self.put(bucket_name, key, obj, Conditions())
             del self.bucket(bucket_name).uploads[upload_id]
             return obj

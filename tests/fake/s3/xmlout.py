@@ -101,6 +101,24 @@ def list_uploads(bucket, query, uploads, truncated):
     return document("ListMultipartUploadsResult", *parts)
 
 
+def list_versions(bucket, query, rows, truncated):
+    """`rows`: (key, Object, is latest)."""
+    keys = KeyText(query.get("encoding-type") == "url")
+    parts = [element("Name", bucket), keys.element("Prefix", query.get("prefix", "").encode()),
+             keys.element("KeyMarker", query.get("key-marker", "").encode()), element("VersionIdMarker", query.get("version-id-marker", "")),
+             element("MaxKeys", query.get("max-keys", "1000")), keys.note(), element("IsTruncated", "true" if truncated else "false")]
+    if truncated:
+        parts += [keys.element("NextKeyMarker", rows[-1][0]), element("NextVersionIdMarker", rows[-1][1].version_id)]
+    for key, obj, latest in rows:
+        fields = [keys.element("Key", key), element("VersionId", obj.version_id), element("IsLatest", "true" if latest else "false"),
+                  element("LastModified", iso_ms(obj.modified_s))]
+        if not obj.marker:
+            fields += [element("ETag", '"%s"' % obj.etag), element("Size", len(obj.blob)), element("StorageClass", "STANDARD")]
+        name = "DeleteMarker" if obj.marker else "Version"
+        parts.append("<%s>%s</%s>" % (name, "".join(fields), name))
+    return document("ListVersionsResult", *parts)
+
+
 def list_parts(bucket, key, upload_id, marker, numbered, truncated, max_parts):
     parts = [element("Bucket", bucket), element("Key", key), element("UploadId", upload_id), element("PartNumberMarker", marker)]
     if truncated:
@@ -127,9 +145,15 @@ def completed(location, bucket, key, etag):
                     element("ETag", '"%s"' % etag))
 
 
+def version_element(version_id):
+    return "" if version_id is None else element("VersionId", version_id)
+
+
 def deleted(keys, failures, quiet):
-    rows = [] if quiet else ["<Deleted>%s</Deleted>" % element("Key", k) for k in keys]
-    rows += ["<Error>%s%s%s</Error>" % (element("Key", k), element("Code", c), element("Message", m)) for k, c, m in failures]
+    """`keys`: (key, version id or None); `failures`: (key, version id or None, code, message)."""
+    rows = [] if quiet else ["<Deleted>%s%s</Deleted>" % (element("Key", k), version_element(v)) for k, v in keys]
+    rows += ["<Error>%s%s%s%s</Error>" % (element("Key", k), version_element(v), element("Code", c), element("Message", m))
+             for k, v, c, m in failures]
     return document("DeleteResult", *rows)
 
 
@@ -183,7 +207,7 @@ def parse_complete(body):
 
 
 def parse_delete(body):
-    """Return ([key], quiet)."""
+    """Return ([(key, version id or None)], quiet)."""
     keys, quiet = [], False
     for node in parse(body, "Delete"):
         if local(node) == "Quiet":
@@ -192,9 +216,32 @@ def parse_delete(body):
             fields = fields_of(node, ("Key", "VersionId", "ETag"))
             if not fields.get("Key"):
                 raise BadXml("an Object needs a Key")
-            keys.append(fields["Key"])
+            if fields.get("VersionId") == "":
+                raise BadXml("a VersionId is empty")
+            keys.append((fields["Key"], fields.get("VersionId")))
         else:
             raise BadXml("element '%s' in 'Delete'" % local(node))
     if not 1 <= len(keys) <= 1000:
         raise BadXml("%d keys, not 1 to 1000" % len(keys))
     return keys, quiet
+
+
+def parse_versioning(body):
+    fields = fields_of(parse(body, "VersioningConfiguration"), ("Status", "MfaDelete"))
+    if fields.get("Status") not in ("Enabled", "Suspended"):
+        raise BadXml("Status is '%s'" % fields.get("Status"))
+    return fields["Status"]
+
+
+def parse_lock(body):
+    """Return (mode, seconds) of the default retention; ("", 0) without a rule."""
+    root = parse(body, "ObjectLockConfiguration")
+    found = {local(node): (node.text or "").strip() for node in root.iter()}
+    if found.get("ObjectLockEnabled") != "Enabled":
+        raise BadXml("ObjectLockEnabled is not Enabled")
+    if "Rule" not in found:
+        return "", 0
+    mode, days, years = found.get("Mode"), found.get("Days", "0"), found.get("Years", "0")
+    if mode not in ("GOVERNANCE", "COMPLIANCE") or not (days + years).isdigit() or (int(days) > 0) == (int(years) > 0):
+        raise BadXml("a rule has Mode and either Days or Years")
+    return mode, (int(days) + 365 * int(years)) * 86400
