@@ -322,7 +322,11 @@ class Exchange:
         scripted = self.fault.scripted(self.call, self.server)
         if scripted is not None and not self.fault.get("apply"):
             return scripted
-        response = self.server.operations.run(self.call)
+        try:
+            response = self.server.operations.run(self.call)
+        except S3Error:
+            self._call_hook("after_apply")
+            raise
         self.fault.damage(self.call, self.server.store)
         self._maybe_hold("after_apply")
         self._maybe_delay()
