@@ -73,11 +73,17 @@ CF_NODISCARD cf_err cf_init_run(const cf_ctx *ctx, const cf_remote *remote, cf_i
 typedef struct cf_backup_opts {
     cf_remote remote;
     const char *node;       /* [a-z0-9][a-z0-9._-]{0,62} */
-    const char *profile;    /* "kurrentdb" */
+    const char *profile;    /* "kurrentdb", "directory" */
     const char *db, *index; /* index NULL: <db>/index */
     bool stopped, without_secondary_indexes, without_existence_filter, archive, full, dry_run;
     uint64_t max_truncation_bytes; /* 0: 256 MiB */
     int level;                     /* 0: 3 */
+    /* directory: */
+    const char *dir;            /* the tree */
+    const char *const *exclude; /* patterns, as the manual has them */
+    size_t exclude_total;
+    bool one_file_system; /* mount points are stored, and not gone into */
+    bool force;           /* files that seem unchanged are read too */
 } cf_backup_opts;
 
 typedef struct cf_backup_result {
@@ -91,6 +97,9 @@ typedef struct cf_backup_result {
     uint64_t packs_new;
     uint64_t requests_total;
     uint64_t duration_ms;
+    /* directory: the snapshot stands without them, or with them as they were read. */
+    uint64_t files_left_out; /* unreadable, vanished, too deep; sockets and the like do not count */
+    uint64_t files_changed;  /* changed each time they were read */
 } cf_backup_result;
 /* Errors: CF_ERR_SOURCE: the node is not fit, or changed under us; nothing was committed.
  * CF_ERR_LOCKED, CF_ERR_NO_REPOSITORY, CF_ERR_FENCED, CF_ERR_UNKNOWN: the answer to the commit was

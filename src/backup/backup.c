@@ -31,6 +31,12 @@ static void result_fill(const cf_backup *const b, cf_backup_result *const ret)
         .requests_total = counts.requests_total,
         .duration_ms = w->mono_ms(w->impl) - b->started_mono_ms,
     };
+    if (b->profile->shortfall != NULL) {
+        cf_shortfall s = {0};
+        b->profile->shortfall(b->source, &s);
+        ret->files_left_out = s.left_out_total;
+        ret->files_changed = s.changed_total;
+    }
     if (!b->opts->dry_run)
         memcpy(ret->snapshot, b->run.id.text, sizeof(ret->snapshot));
     if (b->parent != NULL)
@@ -63,8 +69,24 @@ static cf_err opts_check(const cf_backup_opts *const o, cf_error *const e)
               "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
     CF_TRY(cf_node_name_check(o->node, e));
     CF_ENSURE(o->profile != NULL, e, CF_ERR_USAGE, "no profile given\nHINT: --profile kurrentdb");
-    CF_ENSURE(cf_profile_find(o->profile) != NULL, e, CF_ERR_USAGE,
-              "profile '%s' is not known\nHINT: --profile kurrentdb", o->profile);
+    const cf_profile *const profile = cf_profile_find(o->profile);
+    CF_ENSURE(profile != NULL, e, CF_ERR_USAGE,
+              "profile '%s' is not known\nHINT: --profile kurrentdb, or directory for any tree",
+              o->profile);
+    if (profile->is_tree) {
+        CF_ENSURE(o->db == NULL && o->index == NULL, e, CF_ERR_USAGE,
+                  "profile '%s' has no database directory\nHINT: --dir DIR names the tree",
+                  o->profile);
+        CF_ENSURE(o->dir != NULL, e, CF_ERR_USAGE, "no directory given\nHINT: --dir /srv/data");
+        return CF_OK;
+    }
+    CF_ENSURE(o->dir == NULL, e, CF_ERR_USAGE,
+              "'--dir' is for a plain tree, profile '%s' has a database\nHINT: --profile "
+              "directory, or --db /var/lib/kurrentdb",
+              o->profile);
+    CF_ENSURE(o->exclude_total == 0, e, CF_ERR_USAGE,
+              "'--exclude' is for a plain tree: a node without some of its files does not "
+              "start\nHINT: --profile directory --dir DIR");
     CF_ENSURE(o->db != NULL, e, CF_ERR_USAGE,
               "no database directory given\nHINT: --db /var/lib/kurrentdb");
     return CF_OK;
@@ -146,6 +168,7 @@ void cf_backup_deinit(cf_backup *const b)
         b->first = p->next;
         cf_pending_free(p);
     }
+    (void)cf_left_take(b, /* path= */ NULL); /* all of them */
     cf_sparse_free(b->sparse);
     cf_manifest_free(b->manifest);
     cf_journal_free(b->journal);

@@ -37,8 +37,11 @@ typedef struct cf_backup {
     cf_journal *journal;
     cf_manifest *manifest;
     cf_upload *upload;
-    struct cf_pending *first, *last; /* owned; files under way, in the order of results */
-    struct cf_sparse *sparse;        /* NULL: no pack of the parent is worth emptying */
+    struct cf_pending *first, *last;        /* owned; files under way, in the order of results */
+    struct cf_left *left_first, *left_last; /* owned; files that were read and left out */
+    uint64_t left_bytes;
+    bool again;               /* the profile gives such files again */
+    struct cf_sparse *sparse; /* NULL: no pack of the parent is worth emptying */
     cf_totals totals;
     uint64_t bytes_changed, packs_new;
 } cf_backup;
@@ -90,6 +93,13 @@ static inline void cf_pending_freep(cf_pending **p)
 {
     cf_pending_free(*p);
 }
+
+/* What was sent of files that changed while they were read: they come again in a later step, in the
+ * same order, and send only what is new since. */
+CF_NODISCARD cf_err cf_left_put(cf_backup *b, const cf_entry *entry, const cf_upload_result *r,
+                                cf_error *e);
+/* The line of that path, owned by the caller now, or NULL; those before it are forgotten. */
+cf_file_line *cf_left_take(cf_backup *b, const char *path);
 
 /* Sparse packs: their live files are sent again, within a tenth of what the run reads. */
 typedef struct cf_sparse cf_sparse;

@@ -31,7 +31,11 @@ static cf_cursor *hints_open(const cf_backup *const b)
 cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
 {
     CF_CLEANUP(cf_cursor_freep) cf_cursor *hints = hints_open(b);
+    CF_CLEANUP(cf_store_url_deinit) cf_store_url url = {0};
     const cf_backup_opts *const o = b->opts;
+
+    if (o->remote.url != NULL)
+        CF_TRY(cf_store_url_parse(o->remote.url, &url, e));
     const cf_source_opts opts = {
         .fs = b->ctx->fs,
         .world = b->ctx->world,
@@ -43,6 +47,12 @@ cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
         .archive = o->archive,
         .full = o->full,
         .max_truncation_bytes = o->max_truncation_bytes,
+        .dir = o->dir,
+        .exclude = o->exclude,
+        .exclude_total = o->exclude_total,
+        .one_file_system = o->one_file_system,
+        .force = o->force,
+        .leave_out = url.path,
         .warn = warn_to_log,
         .detail = detail_to_log,
         .impl = b,
@@ -71,7 +81,8 @@ cf_err cf_backup_rehearse(cf_backup *const b, cf_error *const e)
         if (entry == NULL)
             break;
         char size[CF_SIZE_TEXT_SIZE];
-        cf_backup_log(b, CF_LOG_DETAIL, "would %s %s, %s", words[entry->how], entry->path,
+        cf_backup_log(b, CF_LOG_DETAIL, "would %s %s, %s", words[entry->how],
+                      entry->name != NULL ? entry->name : entry->path,
                       cf_size_render(entry->size_bytes, size));
         b->totals.files_total++;
         b->totals.files_reused += entry->how == CF_ENTRY_REUSE;

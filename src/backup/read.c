@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
@@ -67,7 +68,7 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
                                 const cf_upload_result *const r, cf_file_line *const l,
                                 cf_error *const e)
 {
-    l->has_sha256 = true;
+    l->has_sha256 = entry->type == CF_LINE_FILE;
     switch (entry->how) {
     case CF_ENTRY_REUSE: /* the parent's line as it is: the file was not looked at, and equal lines
                             make equal segments */
@@ -77,6 +78,11 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
         l->uid = prior->uid;
         l->gid = prior->gid;
         l->mtime_ns = prior->mtime_ns;
+        l->has_identity = prior->has_identity;
+        l->ino = prior->ino;
+        l->ctime_ns = prior->ctime_ns;
+        l->is_inline = prior->is_inline;
+        l->content = prior->content;
         l->extents = prior->extents;
         l->extent_total = prior->extent_total;
         l->cert_header = prior->cert_header;
@@ -84,11 +90,15 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
         memcpy(l->sha256, prior->sha256, sizeof(l->sha256));
         return CF_OK;
     case CF_ENTRY_INLINE:
-        l->is_inline = true;
+        l->target = entry->target;
+        l->is_inline = entry->type == CF_LINE_FILE;
+        if (!l->is_inline)
+            return CF_OK;
         l->content = entry->content;
         return cf_sha256(entry->content, l->sha256, e);
     case CF_ENTRY_WHOLE:
     case CF_ENTRY_PARTS:
+        l->size_bytes = r->size_bytes;
         l->extents = r->extents;
         l->extent_total = r->extent_total;
         l->cert_header = entry->cert_header;
@@ -111,14 +121,23 @@ static bool is_reused(const cf_entry *const entry, const cf_file_line *const pri
 {
     if (entry->how == CF_ENTRY_REUSE)
         return true;
-    if (prior == NULL)
+    if (prior == NULL || prior->type != entry->type)
         return false;
+    if (entry->type != CF_LINE_FILE)
+        return cf_slice_eq(prior->target, entry->target);
     if (entry->how == CF_ENTRY_INLINE)
         return prior->is_inline && cf_slice_eq(prior->content, entry->content);
     return entry->how == CF_ENTRY_PARTS && r->new_bytes == 0;
 }
 
-static void count(cf_backup *const b, const cf_pending *const p, const cf_upload_result *const r)
+/* For people. */
+static const char *name_of(const cf_entry *const entry)
+{
+    return entry->name != NULL ? entry->name : entry->path;
+}
+
+static void count(cf_backup *const b, const cf_pending *const p, const cf_upload_result *const r,
+                  const uint64_t size_bytes)
 {
     static const char *const words[] = {[CF_ENTRY_REUSE] = "kept",
                                         [CF_ENTRY_INLINE] = "stored",
@@ -131,11 +150,11 @@ static void count(cf_backup *const b, const cf_pending *const p, const cf_upload
     b->totals.files_total++;
     b->totals.files_reused += reused;
     b->totals.files_new += !reused;
-    b->totals.source_bytes += entry->size_bytes;
+    b->totals.source_bytes += size_bytes;
     b->bytes_changed += r->new_bytes;
     if (b->ctx->log != NULL)
-        cf_backup_log(b, CF_LOG_DETAIL, "%s %s, %s, %s new", words[entry->how], entry->path,
-                      cf_size_render(entry->size_bytes, size), cf_size_render(r->new_bytes, sent));
+        cf_backup_log(b, CF_LOG_DETAIL, "%s %s, %s, %s new", words[entry->how], name_of(entry),
+                      cf_size_render(size_bytes, size), cf_size_render(r->new_bytes, sent));
 }
 
 /* Results come in the order of items, so the oldest pending file is the one. */
@@ -159,24 +178,49 @@ static void pending_put(cf_backup *const b, cf_pending *const p)
     b->last = p;
 }
 
+static bool is_read(const cf_entry *const entry)
+{
+    return entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_PARTS;
+}
+
+static cf_read_outcome outcome_of(const cf_upload_result *const r)
+{
+    cf_read_outcome o = {
+        .md5_ok = r->md5_ok, .size_bytes = r->size_bytes, .unreadable = r->unreadable};
+
+    memcpy(o.md5_expected, r->md5_expected, sizeof(o.md5_expected));
+    memcpy(o.md5_found, r->md5_found, sizeof(o.md5_found));
+    memcpy(o.head, r->head, sizeof(o.head));
+    memcpy(o.tail, r->tail, sizeof(o.tail));
+    return o;
+}
+
 static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_error *const e)
 {
     cf_backup *const b = impl;
     CF_CLEANUP(cf_pending_freep) cf_pending *p = pending_take(b, r->item->token);
     cf_entry *const entry = p->entry;
+    const cf_read_outcome read = outcome_of(r);
+    const cf_read_outcome *const outcome = is_read(entry) ? &read : NULL;
+    const bool wanted = b->profile->still_wanted(b->source, entry, outcome);
     cf_file_line line = {
         .step = entry->step,
         .path = cf_slice_str(entry->path),
-        .type = CF_LINE_FILE,
+        .type = entry->type,
         .size_bytes = entry->size_bytes,
         .mode = entry->mode,
         .uid = entry->uid,
         .gid = entry->gid,
         .mtime_ns = entry->mtime_ns,
+        .has_identity = entry->has_identity,
+        .ino = entry->ino,
+        .ctime_ns = entry->ctime_ns,
         .klass = entry->klass,
     };
 
-    if (!b->profile->still_wanted(b->source, entry)) {
+    if (!wanted) {
+        if (is_read(entry) && r->unreadable == NULL)
+            CF_TRY(cf_left_put(b, entry, r, e));
         CF_TRY(b->profile->read_done(b->source, entry, /* outcome= */ NULL, e));
         return tick(b, e);
     }
@@ -184,18 +228,8 @@ static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_er
     if (entry->cut_before)
         CF_TRY(cf_manifest_cut(b->manifest, e));
     CF_TRY(cf_manifest_add_file(b->manifest, &line, e));
-    count(b, p, r);
-    if (entry->how == CF_ENTRY_WHOLE || entry->how == CF_ENTRY_PARTS) {
-        cf_read_outcome outcome = {.md5_ok = r->md5_ok};
-
-        memcpy(outcome.md5_expected, r->md5_expected, sizeof(outcome.md5_expected));
-        memcpy(outcome.md5_found, r->md5_found, sizeof(outcome.md5_found));
-        memcpy(outcome.head, r->head, sizeof(outcome.head));
-        memcpy(outcome.tail, r->tail, sizeof(outcome.tail));
-        CF_TRY(b->profile->read_done(b->source, entry, &outcome, e));
-    } else {
-        CF_TRY(b->profile->read_done(b->source, entry, /* outcome= */ NULL, e));
-    }
+    count(b, p, r, line.size_bytes);
+    CF_TRY(b->profile->read_done(b->source, entry, outcome, e));
     return tick(b, e);
 }
 
@@ -209,7 +243,7 @@ static cf_upload_item item_of(const cf_pending *const p)
 
     return (cf_upload_item){
         .token = (void *)(uintptr_t)p,
-        .name = entry->path,
+        .name = name_of(entry),
         .how = how,
         .fd = entry->fd,
         .read_bytes = entry->read_bytes,
@@ -217,29 +251,56 @@ static cf_upload_item item_of(const cf_pending *const p)
         .own_pack = own_pack,
         .pack_hint = own_pack ? (slash != NULL ? slash + 1 : entry->path) : NULL,
         .ends_with_md5 = entry->ends_with_md5,
+        .may_change = entry->may_change,
+        .sparse = entry->sparse,
         .prior = p->prior != NULL ? p->prior->extents : NULL,
         .prior_total = p->prior != NULL ? p->prior->extent_total : 0,
     };
 }
 
+/* What was sent of it in an earlier step of this run, else what the parent has. */
+static cf_err prior_find(cf_backup *const b, const cf_entry *const entry,
+                         cf_file_line **const ret_left, const cf_file_line **const ret,
+                         cf_error *const e)
+{
+    *ret_left = b->again ? cf_left_take(b, entry->path) : NULL;
+    *ret = *ret_left != NULL ? *ret_left : entry->prior;
+    if (*ret == NULL && !entry->prior_given && b->prior != NULL)
+        return cf_cursor_find_file(b->prior, entry->step, cf_slice_str(entry->path), ret, e);
+    return CF_OK;
+}
+
 static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *const e)
 {
     CF_CLEANUP(cf_pending_freep) cf_pending *p = NULL;
+    CF_CLEANUP(cf_freep) cf_file_line *left = NULL;
     const cf_file_line *prior = NULL;
 
-    if (b->prior != NULL)
-        CF_TRY(cf_cursor_find_file(b->prior, entry->step, cf_slice_str(entry->path), &prior, e));
+    CF_TRY(prior_find(b, entry, &left, &prior, e));
     if (entry->how == CF_ENTRY_REUSE && cf_sparse_wants(b, prior)) {
         CF_TRY(b->profile->reopen(b->source, entry, e));
         if (entry->how == CF_ENTRY_WHOLE)
             cf_sparse_spend(b, entry->read_bytes);
     }
     CF_TRY(cf_pending_new(entry, prior, &p, e));
-    if (cf_backup_how(entry) == CF_UPLOAD_PARTS && p->prior != NULL)
+    if (cf_backup_how(entry) == CF_UPLOAD_PARTS && p->prior != NULL && left == NULL)
         cf_sparse_strip(b, (cf_extent *)(uintptr_t)p->prior->extents, &p->prior->extent_total);
     const cf_upload_item item = item_of(p);
     pending_put(b, CF_STEAL(p));
     return cf_upload_add(b->upload, &item, e);
+}
+
+/* All entries the profile has now, and their results. */
+static cf_err entries_read(cf_backup *const b, cf_error *const e)
+{
+    cf_entry *entry = NULL;
+
+    for (;;) {
+        CF_TRY(b->profile->next(b->source, &entry, e));
+        if (entry == NULL)
+            return cf_upload_finish(b->upload, e);
+        CF_TRY(entry_add(b, entry, e));
+    }
 }
 
 cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
@@ -262,19 +323,15 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
         .on_wait = on_wait,
         .impl = b,
     };
-    cf_entry *entry = NULL;
 
     CF_TRY(cf_sparse_load(b, e));
     CF_TRY(cf_journal_new(&b->repo, &b->run, &b->journal, e));
     CF_TRY(cf_manifest_new(&manifest, &b->manifest, e));
     CF_TRY(cf_upload_new(&upload, &b->upload, e));
-    for (;;) {
-        CF_TRY(b->profile->next(b->source, &entry, e));
-        if (entry == NULL)
-            break;
-        CF_TRY(entry_add(b, entry, e));
-    }
-    CF_TRY(cf_upload_finish(b->upload, e));
+    do {
+        CF_TRY(entries_read(b, e));
+        b->again = b->profile->more != NULL && b->profile->more(b->source);
+    } while (b->again);
     cf_upload_counts counts = {0};
     cf_upload_get_counts(b->upload, &counts);
     b->totals.read_bytes = counts.read_bytes + b->profile->bytes_looked(b->source);

@@ -5,7 +5,9 @@
 #include "cli/cli.h"
 #include "s3/base/num.h"
 
-static cf_err opts_fill(const cf_cli *const c, cf_backup_opts *const ret, cf_error *const e)
+/* excludes: CF_MANY_MAX entries, borrowed by ret. */
+static cf_err opts_fill(const cf_cli *const c, const char **const excludes,
+                        cf_backup_opts *const ret, cf_error *const e)
 {
     static const char *const sources[] = {"live", "stopped", NULL};
     static const char *const modes[] = {"differential", "full", NULL};
@@ -21,6 +23,11 @@ static cf_err opts_fill(const cf_cli *const c, cf_backup_opts *const ret, cf_err
         .without_existence_filter = cf_values_on(v, CF_OPT_WITHOUT_EXISTENCE_FILTER),
         .archive = cf_values_on(v, CF_OPT_ARCHIVE),
         .dry_run = cf_values_on(v, CF_OPT_DRY_RUN),
+        .dir = v->text[CF_OPT_DIR],
+        .exclude = excludes,
+        .exclude_total = cf_values_each(v, CF_OPT_EXCLUDE, excludes),
+        .one_file_system = cf_values_on(v, CF_OPT_ONE_FILE_SYSTEM),
+        .force = cf_values_on(v, CF_OPT_FORCE),
     };
 
     CF_TRY(cf_cli_remote(c, &o.remote, e));
@@ -62,28 +69,48 @@ static void text_print(cf_output *const out, const cf_backup_opts *const o,
     cf_output_text(out, "  node    %s; %s read, %s new\n", source, read, changed);
     cf_output_text(out, "  sent    %s in %llu packs and %llu requests\n", sent,
                    (unsigned long long)r->packs_new, (unsigned long long)r->requests_total);
+    if (r->files_left_out > 0 || r->files_changed > 0)
+        cf_output_text(out,
+                       "  not whole: %llu left out, %llu changed while they were read; see the "
+                       "warnings\n",
+                       (unsigned long long)r->files_left_out, (unsigned long long)r->files_changed);
     cf_output_text(out, "  time    %llu.%llu s\n", (unsigned long long)(r->duration_ms / 1000),
                    (unsigned long long)(r->duration_ms % 1000 / 100));
 }
 
+/* The snapshot stands; who asked for it is told that it is not all there. */
+static cf_err strict_check(const cf_cli *const c, const cf_backup_result *const r,
+                           cf_error *const e)
+{
+    if (!cf_values_on(&c->values, CF_OPT_STRICT) || r->files_left_out + r->files_changed == 0)
+        return CF_OK;
+    CF_FAIL(e, CF_ERR_SOURCE,
+            "%s%s, but %llu files were left out and %llu changed while they were read\nHINT: the "
+            "warnings name them; without --strict this is no failure",
+            r->snapshot[0] != '\0' ? "the snapshot stands: " : "nothing was written", r->snapshot,
+            (unsigned long long)r->files_left_out, (unsigned long long)r->files_changed);
+}
+
 cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
 {
+    const char *excludes[CF_MANY_MAX];
     cf_backup_opts o = {0};
     cf_backup_result r = {0};
 
-    CF_TRY(opts_fill(c, &o, e));
+    CF_TRY(opts_fill(c, excludes, &o, e));
     CF_TRY(cf_backup_run(c->ctx, &o, &r, e));
     text_print(c->output, &o, &r);
     cf_output_object(
         c->output,
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
-                  "type", "summary", "snapshot", r.snapshot, "node", o.node, "parent", r.parent,
-                  "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_new",
-                  (json_int_t)r.files_new, "files_reused", (json_int_t)r.files_reused,
-                  "bytes_source", (json_int_t)r.source_bytes, "bytes_read",
-                  (json_int_t)r.bytes_read, "bytes_changed", (json_int_t)r.bytes_changed,
-                  "bytes_uploaded", (json_int_t)r.bytes_uploaded, "packs_new",
-                  (json_int_t)r.packs_new, "requests", (json_int_t)r.requests_total, "duration_s",
-                  (double)r.duration_ms / 1000.0));
-    return CF_OK;
+        json_pack(
+            "{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+            "type", "summary", "snapshot", r.snapshot, "node", o.node, "parent", r.parent,
+            "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_new",
+            (json_int_t)r.files_new, "files_reused", (json_int_t)r.files_reused, "bytes_source",
+            (json_int_t)r.source_bytes, "bytes_read", (json_int_t)r.bytes_read, "bytes_changed",
+            (json_int_t)r.bytes_changed, "bytes_uploaded", (json_int_t)r.bytes_uploaded,
+            "packs_new", (json_int_t)r.packs_new, "requests", (json_int_t)r.requests_total,
+            "files_left_out", (json_int_t)r.files_left_out, "files_changed",
+            (json_int_t)r.files_changed, "duration_s", (double)r.duration_ms / 1000.0));
+    return strict_check(c, &r, e);
 }

@@ -67,6 +67,10 @@ cf_err cf_cli_inspect(cf_cli *const c, cf_error *const e)
     cf_buf_init(&report, 1024 * 1024);
     CF_ENSURE(l.profile != NULL, e, CF_ERR_USAGE,
               "profile '%s' is not known\nHINT: --profile kurrentdb", name);
+    CF_ENSURE(l.profile->render_report != NULL, e, CF_ERR_USAGE,
+              "profile '%s' has nothing to inspect\nHINT: chunkferry backup --profile %s --dry-run "
+              "goes through the tree",
+              name, name);
     CF_TRY(opts_fill(c, &opts, e));
     CF_TRY(l.profile->open(&opts, &l.source, e));
     CF_TRY(l.profile->plan(l.source, /* prior= */ NULL, /* prior_facts= */ NULL,

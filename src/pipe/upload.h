@@ -56,6 +56,11 @@ typedef struct cf_upload_item {
                       pack */
     const char *pack_hint; /* for the key; borrowed until the result; NULL: "small" */
     bool ends_with_md5;    /* the last 16 of read_bytes must be the MD5 of all before: see md5_ok */
+    /* A file that others may write to, and that is stored as it is found: one that ends early is as
+     * long as it was found to be, one that cannot be read is told in the result, and neither stops
+     * the pipeline. */
+    bool may_change;
+    bool sparse; /* has holes: they are passed over, not read. Not with ends_with_md5 */
     const cf_extent
         *prior; /* PARTS: the parent's extents of this file; borrowed until the result */
     size_t prior_total;
@@ -63,6 +68,8 @@ typedef struct cf_upload_item {
 
 typedef struct cf_upload_result {
     const cf_upload_item *item;
+    uint64_t size_bytes;      /* the item's, or how long a file was that ended early */
+    const char *unreadable;   /* why it could not be read to its end (may_change), borrowed; NULL */
     uint8_t sha256[32];       /* WHOLE, PARTS: of size_bytes */
     const cf_extent *extents; /* by file_offset; borrowed during the call */
     size_t extent_total;

@@ -51,6 +51,7 @@ void cf_upload_file_free(cf_upload_file *const f)
     for (size_t i = 0; i < f->key_total; i++)
         cf_free(f->keys[i]);
     cf_free(f->keys);
+    cf_free(f->unreadable);
     cf_free(f->frames);
     cf_free(f->extents);
     cf_free(f);
@@ -78,14 +79,18 @@ static cf_err key_keep(cf_upload_file *const f, const char *const key, const cha
     return CF_OK;
 }
 
-/* WHOLE: the last extent goes on when it ends where this frame begins, in the same pack. */
-static cf_extent *extent_to_grow(const cf_upload_file *const f, const char *const key,
-                                 const uint64_t pack_offset)
+/* WHOLE: the last extent goes on when it ends where this frame begins, in the same pack, with no
+ * hole between. */
+static cf_extent *extent_to_grow(const cf_upload_file *const f, const cf_piece *const piece,
+                                 const char *const key, const uint64_t pack_offset)
 {
     if (f->item.how != CF_UPLOAD_WHOLE || f->extent_total == 0)
         return NULL;
     cf_extent *const x = &f->extents[f->extent_total - 1];
-    return x->pack == key && x->pack_offset + x->stored_bytes == pack_offset ? x : NULL;
+    return x->pack == key && x->pack_offset + x->stored_bytes == pack_offset &&
+                   x->file_offset + x->file_bytes == piece->file_offset
+               ? x
+               : NULL;
 }
 
 cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const piece,
@@ -101,7 +106,7 @@ cf_err cf_upload_file_add_new(cf_upload_file *const f, const cf_piece *const pie
         CF_TRY(GROW(f->frames, f->frame_total, f->frame_cap, e));
         f->frames[f->frame_total++] = (uint32_t)piece->block->len;
     }
-    cf_extent *x = extent_to_grow(f, key, pack_offset);
+    cf_extent *x = extent_to_grow(f, piece, key, pack_offset);
     if (x == NULL) {
         x = &f->extents[f->extent_total++];
         *x = (cf_extent){.pack = key,
@@ -126,6 +131,7 @@ void cf_upload_file_seal(cf_upload_file *const f)
             f->extents[i].frame_bytes = frames;
             frames += f->extents[i].frame_total;
         }
+    f->result.unreadable = f->unreadable;
     f->result.extents = f->extents;
     f->result.extent_total = f->extent_total;
 }

@@ -31,7 +31,7 @@ static cf_err file_begin(hasher *const h, const cf_piece *const p, cf_error *con
     if (p->file->item.ends_with_md5)
         CF_TRY(cf_hash_init(&h->md5, CF_HASH_MD5, e));
     memset(h->tail, 0, sizeof(h->tail));
-    if (p->file->item.read_bytes >= CERT_READ_MIN)
+    if (p->file->item.read_bytes >= CERT_READ_MIN && p->source_bytes >= CERT_READ_MIN && !p->hole)
         memcpy(p->file->result.head, p->block->data, CF_CERT_LEN_MAX);
     return CF_OK;
 }
@@ -88,12 +88,15 @@ static cf_err hole_update(const cf_upload *const u, hasher *const h, uint64_t le
     return CF_OK;
 }
 
-static cf_err file_end(const cf_upload *const u, hasher *const h, cf_upload_file *const f,
+static cf_err file_end(const cf_upload *const u, hasher *const h, const cf_piece *const p,
                        cf_error *const e)
 {
-    cf_upload_result *const r = &f->result;
+    const cf_upload_file *const f = p->file;
+    cf_upload_result *const r = &p->file->result;
 
-    CF_TRY(hole_update(u, h, f->item.size_bytes - f->item.read_bytes, e));
+    r->size_bytes = p->cut ? p->file_offset + p->source_bytes : f->item.size_bytes;
+    if (!p->cut)
+        CF_TRY(hole_update(u, h, f->item.size_bytes - f->item.read_bytes, e));
     CF_TRY(cf_hash_final(&h->sha256, r->sha256, e));
     if (f->item.read_bytes >= CERT_READ_MIN)
         memcpy(r->tail, h->tail, sizeof(r->tail));
@@ -113,9 +116,11 @@ static cf_err piece_hash(const cf_upload *const u, hasher *const h, const cf_pie
         return CF_OK;
     if (p->first)
         CF_TRY(file_begin(h, p, e));
-    if (p->source_bytes > 0)
+    if (p->hole)
+        CF_TRY(hole_update(u, h, p->source_bytes, e));
+    else if (p->source_bytes > 0)
         CF_TRY(bytes_update(h, p, e));
-    return p->last ? file_end(u, h, p->file, e) : CF_OK;
+    return p->last ? file_end(u, h, p, e) : CF_OK;
 }
 
 static cf_piece *piece_take(cf_upload *const u)

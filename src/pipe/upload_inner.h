@@ -62,6 +62,7 @@ typedef struct cf_upload_file {
     struct cf_upload_file *next;
     cf_upload_item item;
     cf_upload_result result; /* hash: sha256, md5, head, tail; packer: the rest */
+    char *unreadable;        /* owned; the reader's, before its last piece */
     bool packed;             /* lock: result is complete */
     /* The packer's. */
     cf_extent *extents;
@@ -85,6 +86,8 @@ typedef struct cf_piece {
     uint64_t file_offset;
     uint32_t source_bytes;
     bool first, last; /* of its file */
+    bool cut;         /* last, and the file has ended here */
+    bool hole;        /* no block: zeros that were not read */
     bool done;        /* lock: a worker has left it */
     cf_piece_kind kind;
     const cf_extent *same;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 #include "pipe/upload_inner.h"
+#include "s3/base/alloc.h"
 
 /* Waits for the next file; NULL at the end. */
 static cf_upload_file *file_take(cf_upload *const u)
@@ -46,26 +47,66 @@ static void piece_put(cf_upload *const u, const cf_piece *const piece)
 
     *cf_upload_piece_at(u, u->read_at) = *piece;
     u->read_at++;
-    u->counts.read_bytes += piece->source_bytes;
+    u->counts.read_bytes += piece->hole ? 0 : piece->source_bytes;
     cf_upload_wake(u, CF_STAGE_HASH);
 }
 
-static cf_err block_fill(const cf_upload *const u, const cf_upload_item *const item,
-                         const uint64_t offset, const size_t len, cf_block *const block,
+static cf_err unreadable_note(cf_upload_file *const f, const char *const why, cf_error *const e)
+{
+    f->unreadable = cf_strdup(why);
+    CF_ENSURE(f->unreadable != NULL, e, CF_ERR_NO_MEMORY, "allocate a message");
+    return CF_OK;
+}
+
+static cf_err block_fill(const cf_upload *const u, cf_upload_file *const f, cf_piece *const p,
                          cf_error *const e)
 {
+    const cf_upload_item *const item = &f->item;
     cf_error why = {0};
     size_t got = 0;
+    const cf_err err = u->opts.fs->ops->pread(u->opts.fs, item->fd, p->block->data, p->source_bytes,
+                                              p->file_offset, &got, &why);
 
-    if (u->opts.fs->ops->pread(u->opts.fs, item->fd, block->data, len, offset, &got, &why) != CF_OK)
+    if (err != CF_OK && !item->may_change)
         CF_FAIL(e, CF_ERR_SOURCE, "file '%s': %s\nHINT: look at the node's disk and at dmesg",
                 item->name, why.message);
+    if (err != CF_OK) {
+        got = 0;
+        CF_TRY(unreadable_note(f, why.message, e));
+    }
     CF_ENSURE(
-        got == len, e, CF_ERR_SOURCE,
+        got == p->source_bytes || item->may_change, e, CF_ERR_SOURCE,
         "file '%s' ended at %llu of %llu bytes\nHINT: it was cut while it was read; run again",
-        item->name, (unsigned long long)(offset + got), (unsigned long long)item->read_bytes);
-    block->len = len;
+        item->name, (unsigned long long)(p->file_offset + got),
+        (unsigned long long)item->read_bytes);
+    p->cut = got < p->source_bytes;
+    p->last = p->last || p->cut;
+    p->source_bytes = (uint32_t)got;
+    p->block->len = got;
     return CF_OK;
+}
+
+/* Bytes from offset on that are a hole: whole parts, or to the end of the file; what one piece can
+ * stand for at most. */
+static uint32_t hole_look(const cf_upload *const u, const cf_upload_item *const item,
+                          const uint64_t offset)
+{
+    uint64_t data = offset;
+
+    if (!item->sparse || offset >= item->read_bytes ||
+        u->opts.fs->ops->seek_data(u->opts.fs, item->fd, offset, &data, NULL) != CF_OK)
+        return 0; /* then it is read */
+    const uint64_t left = item->read_bytes - offset;
+    uint64_t len = data - offset;
+    len = len >= left ? left : len / CF_FRAME_BYTES * CF_FRAME_BYTES;
+    return (uint32_t)(len < CF_PACK_SOURCE_MAX ? len : CF_PACK_SOURCE_MAX);
+}
+
+static void read_ahead(const cf_upload_item *const item)
+{
+    /* Advice: nothing depends on it. */
+    if (item->how != CF_UPLOAD_READY && item->read_bytes > CF_FRAME_BYTES)
+        (void)posix_fadvise(item->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
 /* An item without bytes makes one piece, so that it keeps its turn. */
@@ -73,29 +114,28 @@ static cf_err file_read(cf_upload *const u, cf_upload_file *const f, cf_error *c
 {
     const cf_upload_item *const item = &f->item;
     const uint64_t total = item->how == CF_UPLOAD_READY ? 0 : item->read_bytes;
-
-    if (total > CF_FRAME_BYTES)
-        (void)posix_fadvise(
-            item->fd, 0, 0,
-            POSIX_FADV_SEQUENTIAL); /* advice: read ahead more; nothing depends on it */
     uint64_t offset = 0;
-    do {
+    bool last = false;
+
+    read_ahead(item);
+    while (!last) {
         const uint64_t left = total - offset;
-        const uint32_t len = left < CF_FRAME_BYTES ? (uint32_t)left : CF_FRAME_BYTES;
-        cf_piece piece = {.file = f,
-                          .file_offset = offset,
-                          .source_bytes = len,
-                          .first = offset == 0,
-                          .last = len == left};
+        cf_piece piece = {.file = f, .file_offset = offset, .first = offset == 0};
 
         CF_TRY(cf_upload_check_stop(u, e));
-        if (!room_take(u, len > 0, &piece.block))
+        piece.source_bytes = hole_look(u, item, offset);
+        piece.hole = piece.source_bytes > 0;
+        if (!piece.hole)
+            piece.source_bytes = left < CF_FRAME_BYTES ? (uint32_t)left : CF_FRAME_BYTES;
+        piece.last = piece.source_bytes == left;
+        if (!room_take(u, !piece.hole && piece.source_bytes > 0, &piece.block))
             return CF_OK;
-        if (len > 0)
-            CF_TRY(block_fill(u, item, offset, len, piece.block, e));
-        offset += len;
+        if (piece.block != NULL)
+            CF_TRY(block_fill(u, f, &piece, e));
+        offset += piece.source_bytes;
+        last = piece.last;
         piece_put(u, &piece);
-    } while (offset < total);
+    }
     return CF_OK;
 }
 

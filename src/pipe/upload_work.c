@@ -88,7 +88,7 @@ static cf_err piece_compress(worker *const w, cf_piece *const p, cf_error *const
 
 static cf_err piece_work(worker *const w, cf_piece *const p, cf_error *const e)
 {
-    p->kind = p->source_bytes == 0 ? CF_PIECE_NONE : CF_PIECE_NEW;
+    p->kind = p->source_bytes == 0 ? CF_PIECE_NONE : p->hole ? CF_PIECE_ZERO : CF_PIECE_NEW;
     if (p->kind == CF_PIECE_NEW && p->file->item.how == CF_UPLOAD_PARTS)
         CF_TRY(part_look(p, e));
     return p->kind == CF_PIECE_NEW ? piece_compress(w, p, e) : CF_OK;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const cf_profile *const profiles[] = {&cf_profile_kurrentdb};
+static const cf_profile *const profiles[] = {&cf_profile_kurrentdb, &cf_profile_directory};
 
 const cf_profile *cf_profile_find(const char *name)
 {

@@ -503,7 +503,7 @@ static inline cf_err nb_entry_take(cf_source *s, cf_entry *entry, const nb_snaps
     }
     if (read)
         nb_read(entry, l, &outcome);
-    if (!cf_profile_kurrentdb.still_wanted(s, entry))
+    if (!cf_profile_kurrentdb.still_wanted(s, entry, read ? &outcome : NULL))
         return cf_profile_kurrentdb.read_done(s, entry, NULL, e);
     ret->total++;
     return cf_profile_kurrentdb.read_done(s, entry, read ? &outcome : NULL, e);

@@ -35,8 +35,11 @@ static uint64_t bytes_looked(const cf_source *s)
     return s->io.bytes_read;
 }
 
+static const char *const roles[] = {"db", "index", NULL};
+
 const cf_profile cf_profile_kurrentdb = {
     .name = "kurrentdb",
+    .roles = roles,
     .open = cf_kdb_source_open,
     .plan = plan,
     .plan_totals = plan_totals,

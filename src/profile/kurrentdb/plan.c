@@ -302,10 +302,11 @@ static cf_err outcome_check(cf_source *s, const own_entry *o, const cf_read_outc
     return CF_OK;
 }
 
-bool cf_kdb_plan_still_wanted(cf_source *s, const cf_entry *entry)
+bool cf_kdb_plan_still_wanted(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome)
 {
     const own_entry *const o = entry->own;
 
+    (void)outcome;
     return o->item == NULL || o->item->step != CF_KDB_STEP_SCAVENGE || o->item->fd < 0 ||
            cf_kdb_scavenge_look_again(s, o->item);
 }

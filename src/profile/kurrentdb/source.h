@@ -216,7 +216,7 @@ CF_NODISCARD cf_err cf_kdb_last_look(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_finish(cf_source *s, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_next(cf_source *s, cf_entry **ret, cf_error *e);
 CF_NODISCARD cf_err cf_kdb_plan_reopen(cf_source *s, cf_entry *entry, cf_error *e);
-bool cf_kdb_plan_still_wanted(cf_source *s, const cf_entry *entry);
+bool cf_kdb_plan_still_wanted(cf_source *s, cf_entry *entry, const cf_read_outcome *outcome);
 CF_NODISCARD cf_err cf_kdb_plan_read_done(cf_source *s, cf_entry *entry,
                                           const cf_read_outcome *outcome, cf_error *e);
 void cf_kdb_plan_drop(cf_source *s); /* frees what is under way: the run has failed */
