@@ -258,6 +258,8 @@ typedef struct text_sink {
 static int text_sink_write(const char *const text, const size_t len, void *const impl)
 {
     text_sink *const sink = impl;
+    if (sink->err != CF_OK) /* jansson 2.14 goes on behind a key that was refused */
+        return -1;
     sink->err = cf_buf_append(sink->buf, cf_slice_of(text, len), sink->e);
     return sink->err == CF_OK ? 0 : -1;
 }
