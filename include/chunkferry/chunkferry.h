@@ -77,6 +77,7 @@ typedef struct cf_backup_opts {
     const char *db, *index; /* index NULL: <db>/index */
     bool stopped, without_secondary_indexes, without_existence_filter, archive, full, dry_run;
     uint64_t max_truncation_bytes; /* 0: 256 MiB */
+    uint64_t wait_lock_ms;         /* for a node that is busy; 0: CF_ERR_LOCKED at once */
     int level;                     /* 0: 3 */
     /* directory: */
     const char *dir;            /* the tree */

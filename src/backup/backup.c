@@ -38,9 +38,9 @@ static void result_fill(const cf_backup *const b, cf_backup_result *const ret)
         ret->files_changed = s.changed_total;
     }
     if (!b->opts->dry_run)
-        memcpy(ret->snapshot, b->run.id.text, sizeof(ret->snapshot));
-    if (b->parent != NULL)
-        memcpy(ret->parent, b->parent->run.text, sizeof(ret->parent));
+        memcpy(ret->snapshot, b->claim.run.id.text, sizeof(ret->snapshot));
+    if (b->claim.parent != NULL)
+        memcpy(ret->parent, b->claim.parent->run.text, sizeof(ret->parent));
 }
 
 /* The snapshot is committed: a lease that stays is only a wait for the next run, so it is told, not
@@ -49,7 +49,7 @@ static void release_lease(cf_backup *const b)
 {
     cf_error ignored = {0};
 
-    if (cf_lease_release(CF_STEAL(b->lease), &ignored) != CF_OK)
+    if (cf_claim_release(&b->claim, &ignored) != CF_OK)
         cf_backup_log(
             b, CF_LOG_WARN,
             "the lease could not be released: %s\nHINT: it runs out by itself in %d minutes",
@@ -154,7 +154,6 @@ cf_err cf_backup_connect(cf_backup *const b, cf_error *const e)
 
     b->profile = cf_profile_find(b->opts->profile);
     CF_TRY(cf_repo_open(b->store, b->ctx->world, &b->repo, e));
-    (void)snprintf(b->run.node, sizeof(b->run.node), "%s", node);
     (void)snprintf(b->runs_prefix, sizeof(b->runs_prefix), "nodes/%s/runs/", node);
     return CF_OK;
 }
@@ -175,8 +174,7 @@ void cf_backup_deinit(cf_backup *const b)
     if (b->source != NULL)
         b->profile->close(b->source);
     cf_cursor_free(b->prior);
-    cf_root_free(b->parent);
-    cf_lease_abandon(b->lease);
+    cf_claim_deinit(&b->claim);
     *b = (cf_backup){0};
 }
 

@@ -9,7 +9,7 @@
 #include "chunkferry/chunkferry.h"
 #include "pipe/upload.h"
 #include "profile/profile.h"
-#include "repo/lease.h"
+#include "repo/claim.h"
 #include "repo/manifest.h"
 #include "repo/repo.h"
 
@@ -24,10 +24,7 @@ typedef struct cf_backup {
     cf_repo repo;
     char runs_prefix[CF_NODE_NAME_LEN_MAX + 16]; /* "nodes/<node>/runs/" */
 
-    cf_run run;
-    cf_lease *lease;
-    cf_root *parent;  /* NULL: the first snapshot, or one that cannot be read */
-    cf_run_id chosen; /* the newest snapshot when the parent was chosen; "" when there was none */
+    cf_claim claim;
     bool reuse;       /* the parent's packs may be named */
     cf_cursor *prior; /* over the parent's files; NULL without reuse */
 

@@ -16,13 +16,13 @@ cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
 
     cf_backup_progress(b, "committing");
     CF_TRY(cf_root_new(&root, e));
-    root->run = b->run.id;
+    root->run = b->claim.run.id;
     (void)snprintf(root->profile, sizeof(root->profile), "%s", b->profile->name);
     (void)snprintf(root->version, sizeof(root->version), "%s", CF_VERSION);
-    if (b->parent != NULL) {
+    if (b->claim.parent != NULL) {
         root->has_parent = true;
-        root->parent = b->parent->run;
-        memcpy(root->parent_sha256, b->parent->sha256, sizeof(root->parent_sha256));
+        root->parent = b->claim.parent->run;
+        memcpy(root->parent_sha256, b->claim.parent->sha256, sizeof(root->parent_sha256));
     }
     root->totals = b->totals;
     json_decref(root->facts); /* an empty object so far */
@@ -31,8 +31,8 @@ cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
     json_decref(root->facts);
     root->facts = facts;
     CF_TRY(cf_manifest_finish(b->manifest, root, e));
-    CF_TRY(cf_lease_check(b->lease, e));
-    root->lease = cf_lease_number(b->lease);
+    CF_TRY(cf_lease_check(b->claim.lease, e));
+    root->lease = cf_lease_number(b->claim.lease);
     CF_TRY(b->store->ops->now_utc_ms(b->store, &root->time_utc_ms, e));
     return cf_snapshot_commit(&b->repo, b->opts->node, root, e);
 }

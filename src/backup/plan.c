@@ -22,8 +22,9 @@ static cf_cursor *hints_open(const cf_backup *const b)
 {
     cf_cursor *c = NULL;
 
-    if (b->prior != NULL || b->parent == NULL || !b->opts->full ||
-        cf_cursor_new(&b->repo, b->opts->node, b->parent, CF_SEGMENT_FILES, &c, NULL) != CF_OK)
+    if (b->prior != NULL || b->claim.parent == NULL || !b->opts->full ||
+        cf_cursor_new(&b->repo, b->opts->node, b->claim.parent, CF_SEGMENT_FILES, &c, NULL) !=
+            CF_OK)
         return NULL;
     return c;
 }
@@ -60,8 +61,8 @@ cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
     cf_backup_progress(b, "looking");
     CF_TRY(b->profile->open(&opts, &b->source, e));
     CF_TRY(b->profile->plan(b->source, hints != NULL ? hints : b->prior,
-                            b->parent != NULL ? b->parent->facts : NULL,
-                            b->parent != NULL ? b->parent->run.text : NULL, e));
+                            b->claim.parent != NULL ? b->claim.parent->facts : NULL,
+                            b->claim.parent != NULL ? b->claim.parent->run.text : NULL, e));
     b->profile->plan_totals(b->source, &b->plan_files, &b->plan_reused, &b->plan_read_bytes);
     if (b->prior != NULL)
         CF_TRY(cf_cursor_rewind(b->prior, e));

@@ -18,12 +18,12 @@ static cf_err next_pack(void *const impl, const char *const hint, char ret_key[C
 {
     cf_backup *const b = impl;
     char key[CF_KEY_LEN_MAX + 1];
-    const uint32_t seq = cf_run_next_seq(&b->run);
+    const uint32_t seq = cf_run_next_seq(&b->claim.run);
 
     CF_ENSURE(seq <= CF_SEQ_MAX, e, CF_ERR_TOO_LARGE,
-              "run %s has written %u objects, the most a run may", b->run.id.text,
+              "run %s has written %u objects, the most a run may", b->claim.run.id.text,
               (unsigned)CF_SEQ_MAX);
-    cf_key_run_object(key, &b->run, seq, "pack", hint, ".zst");
+    cf_key_run_object(key, &b->claim.run, seq, "pack", hint, ".zst");
     (void)snprintf(ret_key, CF_KEY_LEN_MAX + 1, "%s", key + strlen(b->runs_prefix));
     return CF_OK;
 }
@@ -35,7 +35,7 @@ static cf_err tick(cf_backup *const b, cf_error *const e)
     cf_upload_counts counts = {0};
 
     cf_buf_init(&open, 64 * 1024); /* a line of at most 2 KiB for each lane */
-    CF_TRY(cf_lease_check(b->lease, e));
+    CF_TRY(cf_lease_check(b->claim.lease, e));
     cf_upload_get_counts(b->upload, &counts);
     CF_TRY(cf_upload_render_open(b->upload, &open, e));
     CF_TRY(cf_journal_tick(b->journal, counts.stored_bytes, cf_buf_slice(&open), e));
@@ -306,8 +306,8 @@ static cf_err entries_read(cf_backup *const b, cf_error *const e)
 cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
 {
     const cf_manifest_opts manifest = {.repo = &b->repo,
-                                       .run = &b->run,
-                                       .parent = b->reuse ? b->parent : NULL,
+                                       .run = &b->claim.run,
+                                       .parent = b->reuse ? b->claim.parent : NULL,
                                        .on_line = on_line,
                                        .impl = b};
     const cf_upload_opts upload = {
@@ -325,7 +325,7 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
     };
 
     CF_TRY(cf_sparse_load(b, e));
-    CF_TRY(cf_journal_new(&b->repo, &b->run, &b->journal, e));
+    CF_TRY(cf_journal_new(&b->repo, &b->claim.run, &b->journal, e));
     CF_TRY(cf_manifest_new(&manifest, &b->manifest, e));
     CF_TRY(cf_upload_new(&upload, &b->upload, e));
     do {

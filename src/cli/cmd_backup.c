@@ -34,6 +34,7 @@ static cf_err opts_fill(const cf_cli *const c, const char **const excludes,
     CF_TRY(cf_values_choice(v, CF_OPT_SOURCE, sources, &source, e));
     CF_TRY(cf_values_choice(v, CF_OPT_MODE, modes, &mode, e));
     CF_TRY(cf_values_size(v, CF_OPT_MAX_TRUNCATION, &o.max_truncation_bytes, e));
+    CF_TRY(cf_values_duration(v, CF_OPT_WAIT_LOCK, &o.wait_lock_ms, e));
     CF_TRY(cf_values_number(v, CF_OPT_LEVEL, 1, 9, &level, e));
     o.stopped = source == 1;
     o.full = mode == 1;
