@@ -134,6 +134,55 @@ typedef struct cf_restore_result {
 CF_NODISCARD cf_err cf_restore_run(const cf_ctx *ctx, const cf_restore_opts *opts,
                                    cf_restore_result *ret, cf_error *e);
 
+/* One snapshot and what prune makes of it. All borrowed during the call. */
+typedef struct cf_prune_snapshot {
+    const char *node, *snapshot;
+    bool has_time; /* false: its root cannot be read */
+    int64_t time_utc_ms;
+    bool keep;
+    const char *const *reasons; /* why it stays, for people; none: no rule keeps it */
+    const char *const *names;   /* the same, one stable word each: "daily", "newest" */
+    size_t reason_total;
+    const char *words; /* "" or what else is to be said: what is lost with a damaged one */
+} cf_prune_snapshot;
+
+typedef struct cf_prune_opts {
+    cf_remote remote;
+    const char *node; /* NULL: all nodes */
+    /* Rules; 0 or NULL: not given. Without any nothing would be kept: CF_ERR_USAGE. */
+    uint32_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly;
+    const char *keep_within; /* "1y6m2w3d12h" */
+    const char *const *keep_tags;
+    size_t keep_tag_total;
+    bool has_max_delete; /* CF_ERR_LIMIT when more than max_delete snapshots of a node would go */
+    uint64_t max_delete;
+    const char *const *drop_damaged; /* snapshots to give up when they are damaged */
+    size_t drop_damaged_total;
+    bool delete_versions, dry_run;
+    /* Each snapshot, oldest first, once it is decided and before anything is deleted. NULL: none. */
+    void (*on_snapshot)(void *impl, const cf_prune_snapshot *s);
+    void *impl;
+} cf_prune_opts;
+
+typedef struct cf_prune_result {
+    uint64_t nodes_total, nodes_failed;
+    uint64_t snapshots_kept, snapshots_deleted;
+    uint64_t runs_fenced; /* dead runs that left something and never committed */
+    uint64_t objects_deleted, bytes_freed;
+    uint64_t objects_locked;     /* kept by a lock of the store */
+    int64_t locked_until_utc_ms; /* the latest; 0: none is known */
+    uint64_t objects_marked;     /* without conditional create: to be deleted 7 days later */
+    uint64_t uploads_aborted;
+    uint64_t requests_total, duration_ms;
+} cf_prune_result;
+/* Deletes snapshots by the rules, and every object that no remaining snapshot and no run under way
+ * needs. Filled as far as it came, also on failure. A failure at one node does not stop the others;
+ * the worst is returned, the others are logged.
+ * Errors: CF_ERR_USAGE: no rule; CF_ERR_LIMIT; CF_ERR_LOCKED: another prune of the node runs;
+ * CF_ERR_DAMAGE: a root or segment that must be read is damaged; CF_ERR_NOT_FOUND: no such node. */
+CF_NODISCARD cf_err cf_prune_run(const cf_ctx *ctx, const cf_prune_opts *opts, cf_prune_result *ret,
+                                 cf_error *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -97,15 +97,22 @@ static const cf_command table[CF_CMD_COUNT] = {
     [CF_CMD_PRUNE] = {"prune", "delete old snapshots by retention", "--keep-daily N ...",
                       "Decides by the given --keep rules which snapshots of each node stay, "
                       "says why, and deletes the others and every object that no remaining "
-                      "snapshot and no running backup needs. The newest snapshot, the newest "
-                      "that verify --read-data proved, and those tagged 'keep' always stay. "
-                      "May run while backups run; interrupted, the next prune finishes. "
-                      "--dry-run goes the same way and deletes nothing.",
+                      "snapshot and no running backup needs. A counted rule keeps the newest "
+                      "snapshot of each of the last N hours, days, ISO weeks, months or years "
+                      "(UTC) that have one, and the oldest of all while counts are left; "
+                      "--keep-within counts back from the newest. The newest snapshot, the newest "
+                      "that verify --read-data proved, and those tagged 'keep' always stay.\n\n"
+                      "May run while backups run: what a run that has not ended builds on stays, "
+                      "however long it takes. What a dead run left is deleted a day after its "
+                      "last write. Interrupted anywhere, the next prune finishes. --dry-run goes "
+                      "the same way and changes nothing.",
                       "chunkferry prune --repo s3://backups/prod --keep-daily 7 --keep-weekly "
                       "5 --keep-monthly 12",
-                      "snapshot: node, snapshot, time, keep, reasons; warning; and summary: "
-                      "dry_run, nodes, snapshots_kept, snapshots_deleted, objects_deleted, "
-                      "bytes_freed, objects_locked, fenced, requests, duration_s",
+                      "snapshot: node, snapshot, time, keep, reasons, lost (of a damaged one that "
+                      "is given up); warning; and summary: dry_run, nodes, nodes_failed, "
+                      "snapshots_kept, snapshots_deleted, objects_deleted, bytes_freed, "
+                      "objects_locked, locked_until, objects_marked, uploads_aborted, fenced, "
+                      "requests, duration_s",
                       0, 0, cf_cli_prune},
     [CF_CMD_TAG] = {"tag", "add or remove tags of a snapshot", "RUN|latest --add T",
                     "Tags are facts that are only ever added, nothing is overwritten. A "

@@ -230,7 +230,7 @@ static const cf_option table[CF_OPT_COUNT] = {
          "N",
          {NULL, NULL},
          ON(CF_CMD_PRUNE),
-         "refuse, before anything is changed, when more than N snapshots would go"},
+         "refuse, before anything is changed, when more than N snapshots of a node would go"},
     [CF_OPT_DROP_DAMAGED] =
         {.name = "drop-damaged",
          .arg = "RUN",
