@@ -23,6 +23,8 @@ typedef struct call_state {
     unsigned fixed;
     s3_verdict verdict;
     cf_error detail; /* of this attempt */
+    bool has_md5;
+    char md5[4 * ((CF_MD5_LEN + 2) / 3) + 1];
 } call_state;
 
 void s3_reply_deinit(s3_reply *r)
@@ -61,32 +63,17 @@ static cf_err sha_render(const s3_call *call, char ret[CF_SHA256_HEX_SIZE], cf_e
     return CF_OK;
 }
 
-/* Decide, and take the tokens while nobody else can. */
-static s3_retry_decision decide(call_state *s)
+static s3_retry_decision decide(const call_state *s)
 {
-    s3_client *c = s->c;
     s3_retry_event ev = {.class_ = s->verdict.class_,
                          .attempt = s->attempt,
-                         .elapsed_ms = mono(c) - s->progress_mono_ms -
+                         .elapsed_ms = mono(s->c) - s->progress_mono_ms -
                                        (s->reply->queued_ms - s->progress_queued_ms),
                          .has_retry_after = s->verdict.has_retry_after,
                          .retry_after_ms = s->verdict.retry_after_ms,
                          .fixed = s->fixed};
 
-    c->world->random(c->world->impl, &ev.random, sizeof(ev.random));
-    s3_client_lock(c);
-    ev.quota = c->quota;
-    const s3_retry_decision d = s3_retry_decide(&c->retry, &ev);
-    c->quota -= d.cost;
-    s3_client_unlock(c);
-    return d;
-}
-
-static void refund(call_state *s)
-{
-    s3_client_lock(s->c);
-    s->c->quota = s3_retry_refund(&s->c->retry, s->c->quota, s->last_cost);
-    s3_client_unlock(s->c);
+    return s3_client_decide(s->c, &ev);
 }
 
 /* false: nothing could be corrected. */
@@ -121,11 +108,42 @@ static cf_err give_up(const call_state *s, s3_retry_action why, cf_error *e)
     return s3_failure_set(&f, e);
 }
 
+/* "Content-MD5 OR x-amz-checksum- HTTP header is required ...": the server says it of uploads to a
+ * bucket with a default retention, of all that follow too. */
+static bool md5_is_asked_for(call_state *s)
+{
+    if (!s->call->is_upload || s->has_md5 || s->verdict.status != 400 ||
+        strstr(s->verdict.text, "Content-MD5") == NULL)
+        return false;
+    s3_client_lock(s->c);
+    s->c->send_md5 = true;
+    s3_client_unlock(s->c);
+    return true;
+}
+
+static cf_err md5_add(call_state *s, cf_error *e)
+{
+    uint8_t md5[CF_MD5_LEN];
+
+    s3_client_lock(s->c);
+    const bool wanted = s->c->send_md5;
+    s3_client_unlock(s->c);
+    if (!s->call->is_upload || s->has_md5 || !wanted)
+        return CF_OK;
+    CF_TRY(cf_md5(s->call->body, md5, e));
+    cf_base64_render(cf_slice_of(md5, sizeof(md5)), s->md5);
+    s3_call_header(s->call, "content-md5", s->md5);
+    s->has_md5 = true;
+    return CF_OK;
+}
+
 /* Wait or correct after a failed attempt; CF_OK: try again. */
 static cf_err after_failure(call_state *s, cf_error *e)
 {
     if (s->call->stop)
         return give_up(s, S3_RETRY_STOP_FATAL, e);
+    if (md5_is_asked_for(s))
+        return CF_OK;
     if (s->call->progressed != NULL && s->call->progressed(s->call->impl)) {
         s->attempt = 1;
         s->progress_mono_ms = mono(s->c);
@@ -152,6 +170,7 @@ static cf_err attempt_once(call_state *s, const char *sha_hex, cf_error *e)
     s->detail = (cf_error){0};
     if (call->prepare != NULL)
         CF_TRY(call->prepare(call->impl, call, e));
+    CF_TRY(md5_add(s, e));
     s->attempt++;
     s->reply->tries++;
     const cf_err err = s3_attempt_run(s->c, call, sha_hex, s->reply, &s->verdict, &s->detail);
@@ -217,7 +236,7 @@ cf_err s3_call_run(s3_client *c, s3_call *call, s3_reply *reply, cf_error *e)
     for (;;) {
         CF_TRY(attempt_once(&s, sha_hex, e));
         if (s.verdict.err == CF_OK) {
-            refund(&s);
+            s3_client_refund(c, s.last_cost);
             return CF_OK;
         }
         reply->maybe_done = reply->maybe_done || is_ambiguous(&s.verdict);

@@ -41,7 +41,8 @@ struct s3_call {
     const uint8_t *body_sha256; /* NULL: computed once */
     size_t answer_max;          /* bytes of a good answer that are kept; 0: S3_SMALL_BODY_MAX */
     uint32_t stall_factor;      /* 0: 1; times the client's stall_timeout_ms */
-    bool conflict_is_final;     /* 409 is not tried again: the caller must start over */
+    bool is_upload; /* the body is an object's: where the server asks for it, with Content-MD5 */
+    bool conflict_is_final; /* 409 is not tried again: the caller must start over */
     bool last_words; /* sent although world->stopping(): abort of an upload; no retries then */
     /* All three may be NULL. prepare: before each attempt, may change params and headers.
      * stream: takes the body of a 2xx instead of reply->body; an error of it is retried unless it

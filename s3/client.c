@@ -21,6 +21,8 @@ enum {
     MIB = 1024 * 1024,
     PART_MIB_DEFAULT = 8,
     PART_MIB_MAX = 512,
+    DELETE_BODY_MAX =
+        1024 * 1024, /* Ceph's rgw_max_put_param_size; others take as much or say 413 */
 };
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
@@ -80,6 +82,7 @@ static cf_err client_fill(s3_client *c, const s3_client_opts *o, cf_error *e)
     c->retry = s3_retry_opts_fill(
         (s3_retry_opts){.tries_max = o->tries_max, .deadline_ms = o->deadline_ms});
     c->quota = c->retry.quota_max;
+    c->delete_body_max = DELETE_BODY_MAX;
     s3_throttle_init(&c->throttle, o->connections_max);
     CF_TRY(dup_text(&c->bucket, o->bucket, e));
     return CF_OK;
@@ -175,6 +178,24 @@ void s3_client_leave(s3_client *c, uint64_t epoch, s3_throttle_result result)
     s3_client_lock(c);
     s3_throttle_leave(&c->throttle, epoch, result);
     (void)pthread_cond_broadcast(&c->room);
+    s3_client_unlock(c);
+}
+
+s3_retry_decision s3_client_decide(s3_client *c, s3_retry_event *ev)
+{
+    c->world->random(c->world->impl, &ev->random, sizeof(ev->random));
+    s3_client_lock(c);
+    ev->quota = c->quota;
+    const s3_retry_decision d = s3_retry_decide(&c->retry, ev);
+    c->quota -= d.cost;
+    s3_client_unlock(c);
+    return d;
+}
+
+void s3_client_refund(s3_client *c, uint32_t last_cost)
+{
+    s3_client_lock(c);
+    c->quota = s3_retry_refund(&c->retry, c->quota, last_cost);
     s3_client_unlock(c);
 }
 

@@ -40,6 +40,9 @@ struct s3_client {
     s3_throttle throttle;
     uint32_t quota;
     s3_counts counts;
+    bool
+        send_md5; /* this server wants Content-MD5 with uploads: a bucket with a default retention */
+    size_t delete_body_max;  /* bytes of one DeleteObjects; less after a 413 */
     int64_t server_utc_ms;   /* newest Date, 0: none */
     uint64_t server_mono_ms; /* when it came */
 };
@@ -61,6 +64,10 @@ static inline void s3_client_unlock(s3_client *c)
 CF_NODISCARD cf_err s3_client_enter(s3_client *c, bool ignore_stop, uint64_t *ret_epoch,
                                     cf_error *e);
 void s3_client_leave(s3_client *c, uint64_t epoch, s3_throttle_result result);
+/* Decide on another try, and take the tokens while nobody else can. ev's random and quota are filled
+ * in. */
+s3_retry_decision s3_client_decide(s3_client *c, s3_retry_event *ev);
+void s3_client_refund(s3_client *c, uint32_t last_cost); /* after a success; 0: without a retry */
 /* What an attempt signs with. */
 void s3_client_get_state(s3_client *c, s3_endpoint *ret_endpoint, int64_t *ret_skew_ms);
 /* Sign for another region from now on; an AWS host is built anew, a custom host stays.

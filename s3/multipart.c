@@ -70,6 +70,7 @@ cf_err s3_multipart_send(s3_client *c, const s3_multipart *m, uint32_t number, c
                     .key = m->key,
                     .body = body,
                     .body_sha256 = sha256,
+                    .is_upload = true,
                     .check = part_check,
                     .impl = ret_etag};
 

@@ -103,6 +103,7 @@ cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *o
                     .key = key,
                     .body = body,
                     .body_sha256 = result.sha256,
+                    .is_upload = true,
                     .check = put_check,
                     .impl = &result};
 

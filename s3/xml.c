@@ -9,107 +9,9 @@
 #include "s3/base/cleanup.h"
 #include "s3/base/num.h"
 #include "s3/base/utf8.h"
-#include "s3/uri.h"
-#include "s3/xml_walk.h"
+#include "s3/xml_inner.h"
 
-/* ---- small things that the parsers share ---- */
-
-/* "A/B" of a path "A/B/C" is the parent; this is "does path name field under parent". */
-static bool path_is(const char *path, const char *parent, const char *field)
-{
-    const size_t len = strlen(parent);
-    return strncmp(path, parent, len) == 0 && path[len] == '/' &&
-           strcmp(path + len + 1, field) == 0;
-}
-
-static cf_err root_check(s3_xml_event event, const char *path, const char *root, cf_error *e)
-{
-    if (event == S3_XML_OPEN && strchr(path, '/') == NULL)
-        CF_ENSURE(strcmp(path, root) == 0, e, CF_ERR_PROTOCOL,
-                  "the XML's root is '%.64s', not '%s'", path, root);
-    return CF_OK;
-}
-
-static cf_err parse_bool(cf_slice text, const char *field, bool *ret, cf_error *e)
-{
-    const bool yes = cf_slice_eq(text, cf_slice_str("true"));
-    CF_ENSURE(yes || cf_slice_eq(text, cf_slice_str("false")), e, CF_ERR_PROTOCOL,
-              "%s is neither true nor false", field);
-    *ret = yes;
-    return CF_OK;
-}
-
-static cf_err parse_time(cf_slice text, const char *field, int64_t *ret, cf_error *e)
-{
-    CF_ENSURE(cf_time_parse_iso(text, ret), e, CF_ERR_PROTOCOL, "%s is no time", field);
-    return CF_OK;
-}
-
-/* Copy into the text of a result. It never moves: all of the body is reserved beforehand, and
- * neither entities nor percent signs decode to more than they were. */
-static cf_slice keep(cf_buf *text, cf_slice s)
-{
-    CF_CHECK(s.len <= text->cap - text->len);
-    uint8_t *const at = text->data + text->len;
-    if (s.len > 0)
-        memcpy(at, s.ptr, s.len);
-    text->len += s.len;
-    return cf_slice_of(at, s.len);
-}
-
-static cf_err keep_init(cf_buf *text, cf_slice body, cf_error *e)
-{
-    CF_ENSURE(body.len <= S3_XML_BODY_MAX, e, CF_ERR_PROTOCOL,
-              "the XML has %zu bytes, %u are allowed", body.len, S3_XML_BODY_MAX);
-    cf_buf_init(text, body.len + 1);
-    return cf_buf_reserve(text, body.len + 1, e);
-}
-
-/* Another element behind total ones; cap follows from total: powers of two. */
-static cf_err rows_grow(void **rows, size_t total, size_t size, cf_error *e)
-{
-    CF_ENSURE(total < S3_XML_ENTRY_TOTAL_MAX, e, CF_ERR_PROTOCOL,
-              "the answer has more than the %d entries allowed", S3_XML_ENTRY_TOTAL_MAX);
-    if (total != 0 && (total < 16 || (total & (total - 1)) != 0))
-        return CF_OK;
-    const size_t cap = total == 0 ? 16 : total * 2;
-    void *const grown = cf_realloc(*rows, cap, size);
-    CF_ENSURE(grown != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu entries", cap);
-    *rows = grown;
-    memset((uint8_t *)grown + total * size, 0, (cap - total) * size);
-    return CF_OK;
-}
-
-/* Decode in place: the bytes of s lie in a result's text, which is ours to change. */
-static cf_err key_decode(cf_buf *text, cf_slice *s, bool plus_is_space, cf_error *e)
-{
-    CF_CLEANUP(cf_buf_deinit) cf_buf plain = {0};
-    cf_buf_init(&plain, S3_XML_TEXT_LEN_MAX);
-    const cf_err err = s3_uri_decode(*s, plus_is_space, &plain, NULL);
-    if (err == CF_ERR_PARSE)
-        CF_FAIL(e, CF_ERR_PROTOCOL, "a key is not percent-encoded as it claims to be");
-    CF_ENSURE(err == CF_OK, e, err, "decode a key");
-    if (plain.len > 0)
-        memcpy(text->data + (s->ptr - text->data), plain.data, plain.len);
-    s->len = plain.len;
-    return CF_OK;
-}
-
-/* prefix: a common prefix may end with a delimiter and is no longer than a key either. */
-static cf_err key_check(cf_slice key, cf_error *e)
-{
-    CF_ENSURE(key.len > 0, e, CF_ERR_PROTOCOL, "a key is empty");
-    CF_ENSURE(key.len <= S3_KEY_LEN_MAX, e, CF_ERR_PROTOCOL, "a key has %zu bytes, %u are allowed",
-              key.len, S3_KEY_LEN_MAX);
-    CF_ENSURE(memchr(key.ptr, '\0', key.len) == NULL, e, CF_ERR_PROTOCOL, "a key has a NUL in it");
-    CF_ENSURE(cf_utf8_valid(key), e, CF_ERR_PROTOCOL, "a key is not UTF-8");
-    return CF_OK;
-}
-
-static bool has_encoded_space(cf_slice s)
-{
-    return s.len > 0 && memmem(s.ptr, s.len, "%20", 3) != NULL;
-}
+/* ---- Error ---- */
 
 /* Text for people and logs: cut, and nothing in it that a terminal would obey. */
 static void copy_shown(char *ret, size_t size, cf_slice s)
@@ -126,8 +28,6 @@ static void copy_shown(char *ret, size_t size, cf_slice s)
     }
     ret[len] = '\0';
 }
-
-/* ---- Error ---- */
 
 typedef struct error_row {
     const char *field;
@@ -152,10 +52,10 @@ static const error_row error_rows[] = {
 static void error_field(s3_xml_error *error, const char *parent, const char *path, cf_slice text)
 {
     for (size_t i = 0; i < sizeof(error_rows) / sizeof(error_rows[0]); i++)
-        if (path_is(path, parent, error_rows[i].field))
+        if (s3_xml_path_is(path, parent, error_rows[i].field))
             copy_shown((char *)error + error_rows[i].offset, error_rows[i].size, text);
     int64_t time_ms = 0;
-    if (path_is(path, parent, "ServerTime") && cf_time_parse_iso(text, &time_ms))
+    if (s3_xml_path_is(path, parent, "ServerTime") && cf_time_parse_iso(text, &time_ms))
         error->server_utc_ms = time_ms;
 }
 
@@ -164,7 +64,7 @@ static cf_err error_walk(void *impl, s3_xml_event event, const char *path, cf_sl
 {
     /* STS wraps it: <ErrorResponse><Error>. Anything else is no S3 error. */
     const bool wrapped = strncmp(path, "ErrorResponse", strlen("ErrorResponse")) == 0;
-    CF_TRY(root_check(event, path, wrapped ? "ErrorResponse" : "Error", e));
+    CF_TRY(s3_xml_root_check(event, path, wrapped ? "ErrorResponse" : "Error", e));
     if (event == S3_XML_LEAF)
         error_field(impl, wrapped ? "ErrorResponse/Error" : "Error", path, text);
     if (event == S3_XML_LEAF && wrapped)
@@ -206,7 +106,7 @@ static cf_err list_open(list_state *s, const char *path, cf_error *e)
     if (!prefix && strcmp(path, "ListBucketResult/Contents") != 0)
         return CF_OK;
     void *rows = s->page.entries;
-    CF_TRY(rows_grow(&rows, s->page.entry_total, sizeof(*s->page.entries), e));
+    CF_TRY(s3_xml_rows_grow(&rows, s->page.entry_total, sizeof(*s->page.entries), e));
     s->page.entries = rows;
     s->page.entries[s->page.entry_total++].is_prefix = prefix;
     s->has_size = false;
@@ -227,18 +127,18 @@ static cf_err list_object_field(list_state *s, const char *path, cf_slice text, 
 {
     static const char parent[] = "ListBucketResult/Contents";
     s3_list_entry *const entry = &s->page.entries[s->page.entry_total - 1];
-    if (path_is(path, parent, "Key")) {
-        entry->key = keep(&s->page.text, text);
-    } else if (path_is(path, parent, "Size")) {
+    if (s3_xml_path_is(path, parent, "Key")) {
+        entry->key = s3_xml_keep(&s->page.text, text);
+    } else if (s3_xml_path_is(path, parent, "Size")) {
         CF_ENSURE(cf_u64_parse(text, &entry->size_bytes), e, CF_ERR_PROTOCOL,
                   "the size of an object is no number");
         s->has_size = true;
-    } else if (path_is(path, parent, "LastModified")) {
-        CF_TRY(parse_time(text, "LastModified", &entry->modified_utc_ms, e));
-    } else if (path_is(path, parent, "ETag")) {
+    } else if (s3_xml_path_is(path, parent, "LastModified")) {
+        CF_TRY(s3_xml_time(text, "LastModified", &entry->modified_utc_ms, e));
+    } else if (s3_xml_path_is(path, parent, "ETag")) {
         CF_ENSURE(text.len <= S3_ETAG_LEN_MAX, e, CF_ERR_PROTOCOL,
                   "an ETag has %zu bytes, %u are allowed", text.len, S3_ETAG_LEN_MAX);
-        entry->etag = keep(&s->page.text, text);
+        entry->etag = s3_xml_keep(&s->page.text, text);
     }
     return CF_OK;
 }
@@ -247,21 +147,21 @@ static cf_err list_leaf(list_state *s, const char *path, cf_slice text, cf_error
 {
     static const char root[] = "ListBucketResult";
     static const char prefixes[] = "ListBucketResult/CommonPrefixes";
-    if (path_is(path, root, "IsTruncated"))
-        return parse_bool(text, "IsTruncated", &s->page.truncated, e);
-    if (path_is(path, root, "EncodingType"))
+    if (s3_xml_path_is(path, root, "IsTruncated"))
+        return s3_xml_bool(text, "IsTruncated", &s->page.truncated, e);
+    if (s3_xml_path_is(path, root, "EncodingType"))
         s->url_encoded = cf_slice_eq(text, cf_slice_str("url"));
-    if (path_is(path, root, "NextContinuationToken")) {
+    if (s3_xml_path_is(path, root, "NextContinuationToken")) {
         CF_ENSURE(text.len <= S3_XML_TOKEN_LEN_MAX, e, CF_ERR_PROTOCOL,
                   "a token has %zu bytes, %d are allowed", text.len, S3_XML_TOKEN_LEN_MAX);
-        s->page.next_token = keep(&s->page.text, text);
+        s->page.next_token = s3_xml_keep(&s->page.text, text);
     }
-    if (path_is(path, prefixes, "Prefix"))
-        s->page.entries[s->page.entry_total - 1].key = keep(&s->page.text, text);
+    if (s3_xml_path_is(path, prefixes, "Prefix"))
+        s->page.entries[s->page.entry_total - 1].key = s3_xml_keep(&s->page.text, text);
     /* An element without children under the root is no entry's field. */
     if (strncmp(path, "ListBucketResult/Contents/", strlen("ListBucketResult/Contents/")) == 0)
         return list_object_field(s, path, text, e);
-    CF_ENSURE(!path_is(path, root, "Contents"), e, CF_ERR_PROTOCOL,
+    CF_ENSURE(!s3_xml_path_is(path, root, "Contents"), e, CF_ERR_PROTOCOL,
               "an object in the list has no key");
     return CF_OK;
 }
@@ -269,7 +169,7 @@ static cf_err list_leaf(list_state *s, const char *path, cf_slice text, cf_error
 static cf_err list_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
                         cf_error *e)
 {
-    CF_TRY(root_check(event, path, "ListBucketResult", e));
+    CF_TRY(s3_xml_root_check(event, path, "ListBucketResult", e));
     switch (event) {
     case S3_XML_OPEN:
         return list_open(impl, path, e);
@@ -286,11 +186,11 @@ static cf_err list_finish(list_state *s, cf_error *e)
     s3_xml_page *const p = &s->page;
     bool plus_is_space = true;
     for (size_t i = 0; i < p->entry_total; i++)
-        plus_is_space = plus_is_space && !has_encoded_space(p->entries[i].key);
+        plus_is_space = plus_is_space && !s3_xml_has_encoded_space(p->entries[i].key);
     for (size_t i = 0; i < p->entry_total; i++) {
         if (s->url_encoded)
-            CF_TRY(key_decode(&p->text, &p->entries[i].key, plus_is_space, e));
-        CF_TRY(key_check(p->entries[i].key, e));
+            CF_TRY(s3_xml_key_decode(&p->text, &p->entries[i].key, plus_is_space, e));
+        CF_TRY(s3_xml_key_check(p->entries[i].key, e));
     }
     CF_ENSURE(!p->truncated || p->next_token.len > 0, e, CF_ERR_PROTOCOL,
               "the list goes on, but the answer has no token");
@@ -300,7 +200,7 @@ static cf_err list_finish(list_state *s, cf_error *e)
 cf_err s3_xml_parse_list(cf_slice body, s3_xml_page *ret, cf_error *e)
 {
     CF_CLEANUP(list_state_deinit) list_state s = {0};
-    CF_TRY(keep_init(&s.page.text, body, e));
+    CF_TRY(s3_xml_keep_init(&s.page.text, body, e));
     CF_TRY(s3_xml_walk(body, list_walk, &s, e));
     CF_TRY(list_finish(&s, e));
     s3_xml_page_deinit(ret);
@@ -322,8 +222,8 @@ static cf_err text_walk(void *impl, s3_xml_event event, const char *path, cf_sli
                         cf_error *e)
 {
     text_state *const s = impl;
-    CF_TRY(root_check(event, path, s->root, e));
-    if (event != S3_XML_LEAF || !path_is(path, s->root, s->field))
+    CF_TRY(s3_xml_root_check(event, path, s->root, e));
+    if (event != S3_XML_LEAF || !s3_xml_path_is(path, s->root, s->field))
         return CF_OK;
     CF_ENSURE(text.len > 0, e, CF_ERR_PROTOCOL, "%s is empty", s->field);
     CF_ENSURE(text.len < s->size, e, CF_ERR_PROTOCOL, "%s has %zu bytes, %zu are allowed", s->field,
@@ -373,28 +273,6 @@ cf_err s3_xml_parse_complete(cf_slice body, char ret_etag[S3_ETAG_LEN_MAX + 1], 
     return CF_OK;
 }
 
-/* ---- VersioningConfiguration ---- */
-
-static cf_err versioning_walk(void *impl, s3_xml_event event, const char *path, cf_slice text,
-                              cf_error *e)
-{
-    static const char root[] = "VersioningConfiguration";
-    bool *const on = impl;
-    CF_TRY(root_check(event, path, root, e));
-    if (event == S3_XML_LEAF && path_is(path, root, "Status"))
-        *on = cf_slice_eq(text, cf_slice_str("Enabled")) ||
-              cf_slice_eq(text, cf_slice_str("Suspended"));
-    return CF_OK;
-}
-
-cf_err s3_xml_parse_versioning(cf_slice body, bool *ret_on, cf_error *e)
-{
-    bool on = false;
-    CF_TRY(s3_xml_walk(body, versioning_walk, &on, e));
-    *ret_on = on;
-    return CF_OK;
-}
-
 /* ---- ListMultipartUploadsResult ---- */
 
 void s3_xml_uploads_deinit(s3_xml_uploads *u)
@@ -418,12 +296,12 @@ static cf_err uploads_entry_field(s3_xml_uploads *u, const char *path, cf_slice 
 {
     static const char parent[] = "ListMultipartUploadsResult/Upload";
     s3_upload_entry *const entry = &u->entries[u->entry_total - 1];
-    if (path_is(path, parent, "Key"))
-        entry->key = keep(&u->text, text);
-    if (path_is(path, parent, "UploadId"))
-        entry->upload_id = keep(&u->text, text);
-    if (path_is(path, parent, "Initiated"))
-        return parse_time(text, "Initiated", &entry->initiated_utc_ms, e);
+    if (s3_xml_path_is(path, parent, "Key"))
+        entry->key = s3_xml_keep(&u->text, text);
+    if (s3_xml_path_is(path, parent, "UploadId"))
+        entry->upload_id = s3_xml_keep(&u->text, text);
+    if (s3_xml_path_is(path, parent, "Initiated"))
+        return s3_xml_time(text, "Initiated", &entry->initiated_utc_ms, e);
     return CF_OK;
 }
 
@@ -434,23 +312,23 @@ static cf_err uploads_walk(void *impl, s3_xml_event event, const char *path, cf_
     static const char upload[] = "ListMultipartUploadsResult/Upload/";
     uploads_state *const s = impl;
     s3_xml_uploads *const u = &s->uploads;
-    CF_TRY(root_check(event, path, root, e));
-    if (event == S3_XML_OPEN && path_is(path, root, "Upload")) {
+    CF_TRY(s3_xml_root_check(event, path, root, e));
+    if (event == S3_XML_OPEN && s3_xml_path_is(path, root, "Upload")) {
         void *rows = u->entries;
-        CF_TRY(rows_grow(&rows, u->entry_total, sizeof(*u->entries), e));
+        CF_TRY(s3_xml_rows_grow(&rows, u->entry_total, sizeof(*u->entries), e));
         u->entries = rows;
         u->entry_total++;
     }
     if (event != S3_XML_LEAF)
         return CF_OK;
-    if (path_is(path, root, "IsTruncated"))
-        return parse_bool(text, "IsTruncated", &u->truncated, e);
-    if (path_is(path, root, "EncodingType"))
+    if (s3_xml_path_is(path, root, "IsTruncated"))
+        return s3_xml_bool(text, "IsTruncated", &u->truncated, e);
+    if (s3_xml_path_is(path, root, "EncodingType"))
         s->url_encoded = cf_slice_eq(text, cf_slice_str("url"));
-    if (path_is(path, root, "NextKeyMarker"))
-        u->next_key_marker = keep(&u->text, text);
-    if (path_is(path, root, "NextUploadIdMarker"))
-        u->next_upload_id_marker = keep(&u->text, text);
+    if (s3_xml_path_is(path, root, "NextKeyMarker"))
+        u->next_key_marker = s3_xml_keep(&u->text, text);
+    if (s3_xml_path_is(path, root, "NextUploadIdMarker"))
+        u->next_upload_id_marker = s3_xml_keep(&u->text, text);
     return strncmp(path, upload, strlen(upload)) == 0 ? uploads_entry_field(u, path, text, e)
                                                       : CF_OK;
 }
@@ -460,18 +338,18 @@ static cf_err uploads_finish(uploads_state *s, cf_error *e)
     s3_xml_uploads *const u = &s->uploads;
     bool plus_is_space = true;
     for (size_t i = 0; i < u->entry_total; i++)
-        plus_is_space = plus_is_space && !has_encoded_space(u->entries[i].key);
+        plus_is_space = plus_is_space && !s3_xml_has_encoded_space(u->entries[i].key);
     for (size_t i = 0; i < u->entry_total; i++) {
         if (s->url_encoded)
-            CF_TRY(key_decode(&u->text, &u->entries[i].key, plus_is_space, e));
-        CF_TRY(key_check(u->entries[i].key, e));
+            CF_TRY(s3_xml_key_decode(&u->text, &u->entries[i].key, plus_is_space, e));
+        CF_TRY(s3_xml_key_check(u->entries[i].key, e));
         const cf_slice id = u->entries[i].upload_id;
         CF_ENSURE(id.len > 0, e, CF_ERR_PROTOCOL, "an upload has no id");
         CF_ENSURE(id.len <= S3_UPLOAD_ID_LEN_MAX, e, CF_ERR_PROTOCOL,
                   "an upload id has %zu bytes, %u are allowed", id.len, S3_UPLOAD_ID_LEN_MAX);
     }
     if (s->url_encoded)
-        CF_TRY(key_decode(&u->text, &u->next_key_marker, plus_is_space, e));
+        CF_TRY(s3_xml_key_decode(&u->text, &u->next_key_marker, plus_is_space, e));
     CF_ENSURE(!u->truncated || u->next_key_marker.len > 0, e, CF_ERR_PROTOCOL,
               "the list goes on, but the answer has no marker");
     return CF_OK;
@@ -480,7 +358,7 @@ static cf_err uploads_finish(uploads_state *s, cf_error *e)
 cf_err s3_xml_parse_uploads(cf_slice body, s3_xml_uploads *ret, cf_error *e)
 {
     CF_CLEANUP(uploads_state_deinit) uploads_state s = {0};
-    CF_TRY(keep_init(&s.uploads.text, body, e));
+    CF_TRY(s3_xml_keep_init(&s.uploads.text, body, e));
     CF_TRY(s3_xml_walk(body, uploads_walk, &s, e));
     CF_TRY(uploads_finish(&s, e));
     s3_xml_uploads_deinit(ret);
@@ -504,34 +382,36 @@ static cf_err deletions_walk(void *impl, s3_xml_event event, const char *path, c
     static const char root[] = "DeleteResult";
     static const char parent[] = "DeleteResult/Error";
     s3_xml_deletions *const d = impl;
-    CF_TRY(root_check(event, path, root, e));
+    CF_TRY(s3_xml_root_check(event, path, root, e));
     if (event == S3_XML_OPEN && strcmp(path, parent) == 0) {
         void *rows = d->failed;
-        CF_TRY(rows_grow(&rows, d->failed_total, sizeof(*d->failed), e));
+        CF_TRY(s3_xml_rows_grow(&rows, d->failed_total, sizeof(*d->failed), e));
         d->failed = rows;
         d->failed_total++;
     }
-    if (event == S3_XML_OPEN && path_is(path, root, "Deleted"))
+    if (event == S3_XML_OPEN && s3_xml_path_is(path, root, "Deleted"))
         d->deleted_total++;
     if (event != S3_XML_LEAF || d->failed_total == 0)
         return CF_OK;
     s3_xml_deletion *const failed = &d->failed[d->failed_total - 1];
-    if (path_is(path, parent, "Key"))
-        failed->key = keep(&d->text, text);
-    if (path_is(path, parent, "Code"))
-        failed->code = keep(&d->text, text);
-    if (path_is(path, parent, "Message"))
-        failed->message = keep(&d->text, text);
+    if (s3_xml_path_is(path, parent, "Key"))
+        failed->key = s3_xml_keep(&d->text, text);
+    if (s3_xml_path_is(path, parent, "VersionId"))
+        failed->version_id = s3_xml_keep(&d->text, text);
+    if (s3_xml_path_is(path, parent, "Code"))
+        failed->code = s3_xml_keep(&d->text, text);
+    if (s3_xml_path_is(path, parent, "Message"))
+        failed->message = s3_xml_keep(&d->text, text);
     return CF_OK;
 }
 
 cf_err s3_xml_parse_deletions(cf_slice body, s3_xml_deletions *ret, cf_error *e)
 {
     CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions d = {0};
-    CF_TRY(keep_init(&d.text, body, e));
+    CF_TRY(s3_xml_keep_init(&d.text, body, e));
     CF_TRY(s3_xml_walk(body, deletions_walk, &d, e));
     for (size_t i = 0; i < d.failed_total; i++) {
-        CF_TRY(key_check(d.failed[i].key, e));
+        CF_TRY(s3_xml_key_check(d.failed[i].key, e));
         CF_ENSURE(d.failed[i].code.len > 0, e, CF_ERR_PROTOCOL, "a failed deletion has no code");
     }
     s3_xml_deletions_deinit(ret);

@@ -94,9 +94,26 @@ CF_NODISCARD cf_err s3_xml_parse_complete(cf_slice body, char ret_etag[S3_ETAG_L
 /* VersioningConfiguration: without a <Status> the bucket never had versions. */
 CF_NODISCARD cf_err s3_xml_parse_versioning(cf_slice body, bool *ret_on, cf_error *e);
 
+/* One page of ListObjectVersions: versions and delete markers in document order, which is by key,
+ * the newest first, but not by both kinds on every server. Zero it; owned. */
+typedef struct s3_xml_versions {
+    cf_buf text;
+    s3_version_entry *entries;
+    size_t entry_total;
+    bool truncated;
+    cf_slice next_key_marker, next_version_id_marker; /* the second may be empty */
+} s3_xml_versions;
+void s3_xml_versions_deinit(s3_xml_versions *v);
+CF_NODISCARD cf_err s3_xml_parse_versions(cf_slice body, s3_xml_versions *ret, cf_error *e);
+
+/* <Retention> or <LegalHold>, added to what lock says. */
+CF_NODISCARD cf_err s3_xml_parse_lock(cf_slice body, s3_lock *lock, cf_error *e);
+/* "GOVERNANCE", cut; what is no capital letter becomes '?'. */
+void s3_xml_mode_copy(char *ret, size_t size, cf_slice text);
+
 /* DeleteResult: the keys that could not be deleted. Zero it; owned. */
 typedef struct s3_xml_deletion {
-    cf_slice key, code, message;
+    cf_slice key, version_id, code, message; /* version_id: may be empty */
 } s3_xml_deletion;
 typedef struct s3_xml_deletions {
     cf_buf text;
@@ -116,9 +133,12 @@ typedef struct s3_xml_part {
 } s3_xml_part;
 CF_NODISCARD cf_err s3_xml_render_complete(const s3_xml_part *parts, size_t total, cf_buf *ret,
                                            cf_error *e);
-/* Quiet: the answer names failures only. total 1..S3_DELETE_TOTAL_MAX */
-CF_NODISCARD cf_err s3_xml_render_delete(const char *const *keys, size_t total, cf_buf *ret,
-                                         cf_error *e);
+/* One document of <Object>s: begin, each, end. Quiet: the answer names failures only. each appends
+ * all or nothing. */
+CF_NODISCARD cf_err s3_xml_delete_begin(cf_buf *ret, cf_error *e);
+CF_NODISCARD cf_err s3_xml_delete_add(const char *key, const char *version_id /* NULL: none */,
+                                      cf_buf *ret, cf_error *e);
+CF_NODISCARD cf_err s3_xml_delete_end(cf_buf *ret, cf_error *e);
 CF_NODISCARD cf_err s3_xml_render_location(const char *region, cf_buf *ret, cf_error *e);
 
 #endif

@@ -73,15 +73,31 @@ cf_err s3_xml_render_complete(const s3_xml_part *parts, size_t total, cf_buf *re
     return cf_buf_append_str(ret, "</CompleteMultipartUpload>", e);
 }
 
-cf_err s3_xml_render_delete(const char *const *keys, size_t total, cf_buf *ret, cf_error *e)
+cf_err s3_xml_delete_begin(cf_buf *ret, cf_error *e)
 {
-    assert(total >= 1 && total <= S3_DELETE_TOTAL_MAX);
-    CF_TRY(cf_buf_append_str(ret, "<Delete" NAMESPACE "><Quiet>true</Quiet>", e));
-    for (size_t i = 0; i < total; i++) {
-        CF_TRY(cf_buf_append_str(ret, "<Object>", e));
-        CF_TRY(render_element("Key", keys[i], ret, e));
-        CF_TRY(cf_buf_append_str(ret, "</Object>", e));
-    }
+    return cf_buf_append_str(ret, "<Delete" NAMESPACE "><Quiet>true</Quiet>", e);
+}
+
+static cf_err render_object(const char *key, const char *version_id, cf_buf *ret, cf_error *e)
+{
+    CF_TRY(cf_buf_append_str(ret, "<Object>", e));
+    CF_TRY(render_element("Key", key, ret, e));
+    if (version_id != NULL)
+        CF_TRY(render_element("VersionId", version_id, ret, e));
+    return cf_buf_append_str(ret, "</Object>", e);
+}
+
+cf_err s3_xml_delete_add(const char *key, const char *version_id, cf_buf *ret, cf_error *e)
+{
+    const size_t before = ret->len;
+    const cf_err err = render_object(key, version_id, ret, e);
+    if (err != CF_OK)
+        ret->len = before;
+    return err;
+}
+
+cf_err s3_xml_delete_end(cf_buf *ret, cf_error *e)
+{
     return cf_buf_append_str(ret, "</Delete>", e);
 }
 

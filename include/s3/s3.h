@@ -71,13 +71,14 @@ extern "C" {
 
 /* Limits of the protocol (S3 user guide, "Amazon S3 multipart upload limits", "object keys") and
  * ours. */
-#define S3_KEY_LEN_MAX       1024u /* bytes of UTF-8 */
-#define S3_PART_TOTAL_MAX    10000u
-#define S3_PART_BYTES_MIN    (5u * 1024u * 1024u) /* but the last */
-#define S3_PUT_BYTES_MAX     (5ull * 1024 * 1024 * 1024)
-#define S3_DELETE_TOTAL_MAX  1000u
-#define S3_ETAG_LEN_MAX      128u /* ours: 32 hex digits, "-10000", quotes; opaque ones have room */
-#define S3_UPLOAD_ID_LEN_MAX 1024u /* ours */
+#define S3_KEY_LEN_MAX        1024u /* bytes of UTF-8 */
+#define S3_PART_TOTAL_MAX     10000u
+#define S3_PART_BYTES_MIN     (5u * 1024u * 1024u) /* but the last */
+#define S3_PUT_BYTES_MAX      (5ull * 1024 * 1024 * 1024)
+#define S3_DELETE_TOTAL_MAX   1000u
+#define S3_ETAG_LEN_MAX       128u /* ours: 32 hex digits, "-10000", quotes; opaque ones have room */
+#define S3_UPLOAD_ID_LEN_MAX  1024u /* ours */
+#define S3_VERSION_ID_LEN_MAX 1024u /* S3 user guide, "versioning": at most 1,024 bytes */
 #define S3_XML_BODY_MAX                                                                            \
     (16u * 1024u * 1024u) /* ours: 1,000 keys of 1,024 bytes, percent-encoded, with room */
 #define S3_ERROR_BODY_MAX (64u * 1024u) /* ours */
@@ -278,12 +279,58 @@ CF_NODISCARD cf_err s3_list(s3_client *c, const s3_list_opts *opts, s3_list_fn f
 
 /* A key that is not there is success. Source: API_DeleteObject. */
 CF_NODISCARD cf_err s3_delete(s3_client *c, const char *key, cf_error *e);
-/* Any number; sent in batches of S3_DELETE_TOTAL_MAX, with Content-MD5. Keys that XML cannot carry,
- * and those a batch could not delete for now, go one by one. What failed is summed up in e with the
- * first key and its error; the rest is deleted. A batch that fails as a whole ends the call.
- * Source: API_DeleteObjects. */
+
+/* What is to go: an object, behind a delete marker in a versioned bucket; or, with a version id, one
+ * version or marker for good. */
+typedef struct s3_target {
+    const char *key;
+    const char *version_id; /* NULL: none */
+} s3_target;
+
+/* A target that the server refused for good, or too often; why: its story. *ret_fine = true: no
+ * failure after all. It may call the client; an error of it ends the deletion and is its result. */
+typedef cf_err (*s3_refused_fn)(void *impl, const s3_target *target, const cf_error *why,
+                                bool *ret_fine, cf_error *e);
+/* Any number; what is not there is fine. Sent in batches of S3_DELETE_TOTAL_MAX and of at most 1
+ * MiB, less once a server has answered 413, with Content-MD5. Those a batch could not delete for now
+ * are sent again, they alone, with the waits and tries of any request. Keys that XML cannot carry go
+ * one by one, and all do where DeleteObjects is not known. What failed, and fn (NULL: none) did not
+ * call fine, is summed up in e with the first key and its error; the rest is deleted. A batch that
+ * fails as a whole ends the call. Source: API_DeleteObjects. */
+CF_NODISCARD cf_err s3_delete_targets(s3_client *c, const s3_target *targets, size_t total,
+                                      s3_refused_fn fn, void *impl, cf_error *e);
 CF_NODISCARD cf_err s3_delete_many(s3_client *c, const char *const *keys, size_t key_total,
                                    cf_error *e);
+
+typedef struct s3_version_entry {
+    cf_slice key, version_id; /* borrowed during the call; "null": of before versioning */
+    bool is_marker;
+} s3_version_entry;
+typedef cf_err (*s3_version_fn)(void *impl, const s3_version_entry *entry, cf_error *e);
+
+/* Where a list of versions goes on: behind this version of key; without one behind all of key's. */
+typedef struct s3_versions_at {
+    char key[S3_KEY_LEN_MAX + 1]; /* "": from the beginning */
+    char version_id[S3_VERSION_ID_LEN_MAX + 1];
+    bool end; /* set by a page: it was the last */
+} s3_versions_at;
+/* One page of the versions and delete markers under prefix (NULL: all), by key, the newest first.
+ * at is moved behind it, so that a caller may also jump ahead. fn may call the client.
+ *
+ * Errors: CF_ERR_PROTOCOL: markers that do not lead on, foreign keys. CF_ERR_UNSUPPORTED: the server
+ * knows no versions. Source: API_ListObjectVersions. */
+CF_NODISCARD cf_err s3_versions_page(s3_client *c, const char *prefix, s3_versions_at *at,
+                                     s3_version_fn fn, void *impl, cf_error *e);
+
+/* What keeps a version from being deleted. */
+typedef struct s3_lock {
+    char mode[16];               /* "GOVERNANCE", "COMPLIANCE"; "": no retention */
+    int64_t retain_until_utc_ms; /* may have passed; 0: no retention */
+    bool legal_hold;
+} s3_lock;
+/* By a HEAD, and where that does not show it by GetObjectRetention and GetObjectLegalHold. A server
+ * or bucket without Object Lock: all zero. CF_ERR_DENIED: the key may not ask. */
+CF_NODISCARD cf_err s3_lock_get(s3_client *c, const s3_target *target, s3_lock *ret, cf_error *e);
 
 /* CF_OK: it is there and the key may list it. CF_ERR_NO_BUCKET, CF_ERR_DENIED. Source:
  * API_HeadBucket. */

@@ -2,23 +2,13 @@
  *
  * Store over the S3 client: prefix, digests and errors in the words of store.h.
  */
-#include "s3/s3.h"
-
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
-#include "store/store.h"
+#include "store/s3_impl.h"
 
 _Static_assert((unsigned)CF_STORE_ID_LEN == S3_ID_LEN, "the id of a put is the client's");
 _Static_assert(CF_STORE_PREFIX_LEN_MAX + 1 + CF_KEY_LEN_MAX <= S3_KEY_LEN_MAX,
                "prefix and key fit a key of S3");
-
-typedef struct s3_store {
-    cf_store base;
-    s3_client *client;
-    const cf_world *world;
-    char prefix[CF_STORE_PREFIX_LEN_MAX + 2]; /* "" or "a/b/" */
-    size_t prefix_len;
-} s3_store;
 
 struct cf_store_put {
     s3_upload *upload;
@@ -28,13 +18,8 @@ typedef struct full_key {
     char text[S3_KEY_LEN_MAX + 1];
 } full_key;
 
-static s3_store *s3_of(cf_store *s)
-{
-    return (s3_store *)(void *)s;
-}
-
 /* prefix + text; text has been checked, or is a list's prefix or start. */
-static cf_err join(const s3_store *s, const char *text, full_key *ret, cf_error *e)
+static cf_err join(const cf_s3_store *s, const char *text, full_key *ret, cf_error *e)
 {
     const size_t len = strlen(text);
     CF_ENSURE(s->prefix_len + len <= S3_KEY_LEN_MAX, e, CF_ERR_USAGE,
@@ -44,7 +29,7 @@ static cf_err join(const s3_store *s, const char *text, full_key *ret, cf_error 
     return CF_OK;
 }
 
-static cf_err full(const s3_store *s, const char *key, full_key *ret, cf_error *e)
+static cf_err full(const cf_s3_store *s, const char *key, full_key *ret, cf_error *e)
 {
     CF_TRY(cf_store_key_check(key, e));
     return join(s, key, ret, e);
@@ -62,7 +47,7 @@ static void stored_of(const s3_put_result *r, cf_stored *ret)
     memcpy(ret->digest.sha256, r->sha256, sizeof(ret->digest.sha256));
 }
 
-static s3_put_opts put_opts_of(const s3_store *s, const cf_put_opts *opts)
+static s3_put_opts put_opts_of(const cf_s3_store *s, const cf_put_opts *opts)
 {
     const bool conditional = (s->base.features & CF_STORE_CONDITIONAL_CREATE) != 0;
     return opts == NULL ? (s3_put_opts){0}
@@ -76,7 +61,7 @@ static s3_put_opts put_opts_of(const s3_store *s, const cf_put_opts *opts)
 static cf_err store_put(cf_store *store, const char *key, cf_slice body, const cf_put_opts *opts,
                         cf_stored *ret, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     const s3_put_opts put = put_opts_of(s, opts);
     s3_put_result result = {0};
     char id[CF_STORE_ID_LEN + 1];
@@ -92,7 +77,7 @@ static cf_err store_put(cf_store *store, const char *key, cf_slice body, const c
 static cf_err store_put_open(cf_store *store, const char *key, const cf_put_opts *opts,
                              cf_store_put **ret, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     const s3_put_opts put = put_opts_of(s, opts);
     CF_CLEANUP(cf_freep) cf_store_put *p = NULL;
     char id[CF_STORE_ID_LEN + 1];
@@ -154,7 +139,7 @@ static cf_err counted(void *impl, cf_slice bytes, cf_error *e)
 static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint64_t len,
                         cf_store_sink sink, void *sink_impl, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     const s3_range range = {.offset = offset, .len = len};
     const bool whole = offset == 0 && len == 0;
     counted_sink count = {.sink = sink, .impl = sink_impl};
@@ -179,7 +164,7 @@ static cf_err store_get(cf_store *store, const char *key, uint64_t offset, uint6
 
 static cf_err store_head(cf_store *store, const char *key, cf_object_stat *ret, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     s3_object object = {0};
     full_key k;
     CF_TRY(full(s, key, &k, e));
@@ -191,7 +176,7 @@ static cf_err store_head(cf_store *store, const char *key, cf_object_stat *ret, 
 }
 
 typedef struct list_run {
-    const s3_store *s;
+    const cf_s3_store *s;
     cf_slice after; /* "" or relative */
     cf_store_list_fn fn;
     void *impl;
@@ -230,7 +215,7 @@ static cf_err list_entry(void *impl, const s3_list_entry *entry, bool *ret_stop,
 static cf_err store_list(cf_store *store, const char *prefix, const char *after,
                          const char *delimiter, cf_store_list_fn fn, void *impl, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     list_run l = {.s = s, .after = cf_slice_str(after), .fn = fn, .impl = impl};
     full_key full_prefix;
     full_key full_after;
@@ -244,38 +229,12 @@ static cf_err store_list(cf_store *store, const char *prefix, const char *after,
     return s3_list(s->client, &opts, list_entry, &l, e);
 }
 
-/* ---- deleting ---- */
-
-static cf_err store_delete_many(cf_store *store, const char *const *keys, size_t key_total,
-                                const cf_delete_opts *opts, cf_error *e)
-{
-    s3_store *const s = s3_of(store);
-    (void)opts;
-    if (key_total == 0)
-        return CF_OK;
-    size_t text_len = 0;
-    for (size_t i = 0; i < key_total; i++) {
-        CF_TRY(cf_store_key_check(keys[i], e));
-        text_len += s->prefix_len + strlen(keys[i]) + 1;
-    }
-    CF_CLEANUP(cf_freep) char *text = cf_alloc(text_len, 1);
-    CF_CLEANUP(cf_freep) const char **full_keys = cf_alloc(key_total, sizeof(*full_keys));
-    CF_ENSURE(text != NULL && full_keys != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu keys",
-              key_total);
-    char *at = text;
-    for (size_t i = 0; i < key_total; i++) {
-        full_keys[i] = at;
-        memcpy(at, s->prefix, s->prefix_len);
-        memcpy(at + s->prefix_len, keys[i], strlen(keys[i]) + 1);
-        at += s->prefix_len + strlen(keys[i]) + 1;
-    }
-    return s3_delete_many(s->client, full_keys, key_total, e);
-}
+/* ---- versions and uploads ---- */
 
 static cf_err store_abort_upload(cf_store *store, const char *key, const char *upload_id,
                                  cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     full_key k;
     CF_TRY(full(s, key, &k, e));
     return upload_id[0] == '\0' ? CF_OK : s3_uploads_abort(s->client, k.text, upload_id, e);
@@ -283,7 +242,7 @@ static cf_err store_abort_upload(cf_store *store, const char *key, const char *u
 
 static cf_err store_versioning(cf_store *store, bool *ret_on, cf_error *e)
 {
-    return s3_bucket_versioning(s3_of(store)->client, ret_on, e);
+    return s3_bucket_versioning(cf_s3_store_of(store)->client, ret_on, e);
 }
 
 /* ---- place, time, end ---- */
@@ -301,7 +260,7 @@ static cf_err first_entry(void *impl, const s3_list_entry *entry, bool *ret_stop
  * whether the key is wrong, or only the whole bucket forbidden and our prefix allowed. */
 static cf_err store_create(cf_store *store, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     const cf_err err = s3_bucket_head(s->client, e);
     if (err == CF_ERR_NO_BUCKET)
         return s3_bucket_create(s->client, e);
@@ -313,7 +272,7 @@ static cf_err store_create(cf_store *store, cf_error *e)
 
 static cf_err store_now_utc_ms(cf_store *store, int64_t *ret, cf_error *e)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     int64_t now = s3_client_server_time_ms(s->client);
     if (now == 0) { /* no answer yet: any will do, also that the key may not look at the bucket */
         cf_error head = {0};
@@ -333,7 +292,7 @@ static cf_err store_now_utc_ms(cf_store *store, int64_t *ret, cf_error *e)
 static void store_get_counts(cf_store *store, cf_store_counts *ret)
 {
     s3_counts counts = {0};
-    s3_client_get_counts(s3_of(store)->client, &counts);
+    s3_client_get_counts(cf_s3_store_of(store)->client, &counts);
     *ret = (cf_store_counts){
         .requests_total = counts.requests_total,
         .retries_total = counts.retries_total,
@@ -344,7 +303,7 @@ static void store_get_counts(cf_store *store, cf_store_counts *ret)
 
 static void store_free(cf_store *store)
 {
-    s3_store *const s = s3_of(store);
+    cf_s3_store *const s = cf_s3_store_of(store);
     s3_client_free(s->client);
     cf_free(s);
 }
@@ -360,7 +319,7 @@ static const cf_store_ops s3_ops = {
     .get = store_get,
     .head = store_head,
     .list = store_list,
-    .delete_many = store_delete_many,
+    .delete_many = cf_s3_store_delete_many,
     .abort_upload = store_abort_upload,
     .versioning = store_versioning,
     .create = store_create,
@@ -371,7 +330,7 @@ static const cf_store_ops s3_ops = {
 
 cf_err cf_store_s3_new(const s3_client_opts *opts, const char *prefix, cf_store **ret, cf_error *e)
 {
-    CF_CLEANUP(cf_freep) s3_store *s = NULL;
+    CF_CLEANUP(cf_freep) cf_s3_store *s = NULL;
     const char *from = prefix != NULL ? prefix : "";
     from += strspn(from, "/");
     size_t len = strlen(from);

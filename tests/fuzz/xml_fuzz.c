@@ -24,6 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CF_CLEANUP(s3_xml_page_deinit) s3_xml_page page = {0};
     CF_CLEANUP(s3_xml_uploads_deinit) s3_xml_uploads uploads = {0};
     CF_CLEANUP(s3_xml_deletions_deinit) s3_xml_deletions deletions = {0};
+    CF_CLEANUP(s3_xml_versions_deinit) s3_xml_versions versions = {0};
+    s3_lock lock = {0};
+    bool on = false;
     char id[S3_UPLOAD_ID_LEN_MAX + 1];
     char etag[S3_ETAG_LEN_MAX + 1];
     bool failed = false;
@@ -36,6 +39,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (s3_xml_parse_uploads(body, &uploads, &e) == CF_OK)
         for (size_t i = 0; i < uploads.entry_total; i++)
             key_check(uploads.entries[i].key);
+    if (s3_xml_parse_versions(body, &versions, &e) == CF_OK) {
+        for (size_t i = 0; i < versions.entry_total; i++) {
+            const cf_slice version_id = versions.entries[i].version_id;
+            key_check(versions.entries[i].key);
+            if (version_id.len == 0 || version_id.len > S3_VERSION_ID_LEN_MAX)
+                abort();
+        }
+    }
+    if (s3_xml_parse_lock(body, &lock, &e) == CF_OK && strlen(lock.mode) >= sizeof(lock.mode))
+        abort();
+    if (s3_xml_parse_versioning(body, &on, &e) != CF_OK && on)
+        abort();
     if (s3_xml_parse_deletions(body, &deletions, &e) == CF_OK)
         for (size_t i = 0; i < deletions.failed_total; i++)
             key_check(deletions.failed[i].key);

@@ -383,6 +383,95 @@ static void test_deletions(void **state)
                      CF_ERR_PROTOCOL);
 }
 
+/* ---- versions and locks ---- */
+
+static void test_versions(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "<ListVersionsResult" NS "><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>"
+        "<KeyMarker/><NextKeyMarker>b%2Fc</NextKeyMarker>"
+        "<NextVersionIdMarker>v3</NextVersionIdMarker>"
+        "<Version><Key>a%20b</Key><VersionId>null</VersionId><Owner><ID>Key</ID></Owner></Version>"
+        "<DeleteMarker><VersionId>v2</VersionId><Key>b</Key></DeleteMarker>"
+        "<Version><Key>b%2Fc</Key><VersionId>v3</VersionId></Version></ListVersionsResult>";
+    static const refused_case refused[] = {
+        {"no id", "<ListVersionsResult><Version><Key>k</Key></Version></ListVersionsResult>",
+         "a version has no id"},
+        {"no key",
+         "<ListVersionsResult><Version><VersionId>v</VersionId></Version></ListVersionsResult>",
+         "a key is empty"},
+        {"an empty entry", "<ListVersionsResult><DeleteMarker/></ListVersionsResult>",
+         "a key is empty"},
+        {"no marker", "<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>",
+         "the list goes on, but the answer has no marker"},
+        {"another root", "<ListBucketResult/>",
+         "the XML's root is 'ListBucketResult', not 'ListVersionsResult'"},
+    };
+    CF_CLEANUP(s3_xml_versions_deinit) s3_xml_versions v = {0};
+    cf_error e = {0};
+    assert_int_equal(s3_xml_parse_versions(cf_slice_str(body), &v, &e), CF_OK);
+    assert_int_equal(v.entry_total, 3);
+    assert_true(cf_slice_eq(v.entries[0].key, cf_slice_str("a b")));
+    assert_true(cf_slice_eq(v.entries[0].version_id, cf_slice_str("null")));
+    assert_false(v.entries[0].is_marker);
+    assert_true(cf_slice_eq(v.entries[1].key, cf_slice_str("b")));
+    assert_true(v.entries[1].is_marker);
+    assert_true(v.truncated);
+    assert_true(cf_slice_eq(v.next_key_marker, cf_slice_str("b/c")));
+    assert_true(cf_slice_eq(v.next_version_id_marker, cf_slice_str("v3")));
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        assert_int_equal(s3_xml_parse_versions(cf_slice_str(refused[i].body), &v, &e),
+                         CF_ERR_PROTOCOL);
+        assert_string_equal(e.message, refused[i].message);
+    }
+    assert_int_equal(v.entry_total, 3); /* untouched */
+}
+
+static void test_versioning(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        bool on;
+    } rows[] = {
+        {"<VersioningConfiguration" NS "/>", false},
+        {"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>", true},
+        {"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>", true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        bool on = !rows[i].on;
+        assert_int_equal(s3_xml_parse_versioning(cf_slice_str(rows[i].body), &on, NULL), CF_OK);
+        assert_int_equal(on, rows[i].on);
+    }
+}
+
+static void test_lock(void **state)
+{
+    (void)state;
+    s3_lock lock = {0};
+    cf_error e = {0};
+    assert_int_equal(
+        s3_xml_parse_lock(
+            cf_slice_str("<Retention><Mode>COMPLIANCE</Mode>"
+                         "<RetainUntilDate>2027-01-01T00:00:00.123Z</RetainUntilDate></Retention>"),
+            &lock, &e),
+        CF_OK);
+    assert_int_equal(
+        s3_xml_parse_lock(cf_slice_str("<LegalHold><Status>ON</Status></LegalHold>"), &lock, &e),
+        CF_OK);
+    assert_string_equal(lock.mode, "COMPLIANCE");
+    assert_int_equal(lock.retain_until_utc_ms, 1798761600123);
+    assert_true(lock.legal_hold);
+    assert_int_equal(
+        s3_xml_parse_lock(
+            cf_slice_str("<Retention><RetainUntilDate>soon</RetainUntilDate></Retention>"), &lock,
+            &e),
+        CF_ERR_PROTOCOL);
+    assert_string_equal(e.message, "RetainUntilDate is no time");
+    assert_int_equal(s3_xml_parse_lock(cf_slice_str("<Error/>"), &lock, &e), CF_ERR_PROTOCOL);
+}
+
 /* ---- requests ---- */
 
 static void test_render(void **state)
@@ -399,14 +488,15 @@ static void test_render(void **state)
                               "<Part><PartNumber>2</PartNumber><ETag>b&lt;&amp;&gt;&apos;</ETag></"
                               "Part></CompleteMultipartUpload>");
     cf_buf_clear(&b);
-    const char *const keys[] = {"a\r\n\t", "\xC3\xA9"};
-    assert_int_equal(s3_xml_render_delete(keys, 2, &b, NULL), CF_OK);
+    assert_int_equal(s3_xml_delete_begin(&b, NULL), CF_OK);
+    assert_int_equal(s3_xml_delete_add("a\r\n\t", "v<1", &b, NULL), CF_OK);
+    assert_int_equal(s3_xml_delete_add("\x01", NULL, &b, NULL), CF_ERR_UNSUPPORTED);
+    assert_int_equal(s3_xml_delete_add("\xC3\xA9", NULL, &b, NULL), CF_OK);
+    assert_int_equal(s3_xml_delete_end(&b, NULL), CF_OK);
     assert_int_equal(cf_buf_get_str(&b, &text, NULL), CF_OK);
-    assert_string_equal(
-        text,
-        "<Delete" NS
-        "><Quiet>true</Quiet><Object><Key>a&#xD;&#xA;&#x9;</Key></Object><Object><Key>\xC3\xA9"
-        "</Key></Object></Delete>");
+    assert_string_equal(text, "<Delete" NS "><Quiet>true</Quiet><Object><Key>a&#xD;&#xA;&#x9;</"
+                              "Key><VersionId>v&lt;1</VersionId></Object><Object><Key>\xC3\xA9"
+                              "</Key></Object></Delete>");
     cf_buf_clear(&b);
     assert_int_equal(s3_xml_render_location("eu-west-1", &b, NULL), CF_OK);
     assert_int_equal(cf_buf_get_str(&b, &text, NULL), CF_OK);
@@ -428,7 +518,7 @@ static void test_render_refused(void **state)
         CF_CLEANUP(cf_buf_deinit) cf_buf b = {0};
         cf_error e = {0};
         cf_buf_init(&b, 4096);
-        assert_int_equal(s3_xml_render_delete(&cases[i].body, 1, &b, &e), CF_ERR_UNSUPPORTED);
+        assert_int_equal(s3_xml_delete_add(cases[i].body, NULL, &b, &e), CF_ERR_UNSUPPORTED);
         assert_string_equal(e.message, cases[i].message);
     }
     CF_CLEANUP(cf_buf_deinit) cf_buf small = {0};
@@ -455,12 +545,14 @@ int main(void)
 {
     s3_xml_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),           cmocka_unit_test(test_list_keys),
-        cmocka_unit_test(test_list_refused),   cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_error),          cmocka_unit_test(test_error_refused),
-        cmocka_unit_test(test_multipart),      cmocka_unit_test(test_uploads),
-        cmocka_unit_test(test_deletions),      cmocka_unit_test(test_render),
-        cmocka_unit_test(test_render_refused), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_list),         cmocka_unit_test(test_list_keys),
+        cmocka_unit_test(test_list_refused), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_error),        cmocka_unit_test(test_error_refused),
+        cmocka_unit_test(test_multipart),    cmocka_unit_test(test_uploads),
+        cmocka_unit_test(test_versions),     cmocka_unit_test(test_versioning),
+        cmocka_unit_test(test_lock),         cmocka_unit_test(test_deletions),
+        cmocka_unit_test(test_render),       cmocka_unit_test(test_render_refused),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
