@@ -2,7 +2,7 @@
  *
  * malloc and free, counted, with a failure on order for tests.
  *
- * Exception to R24 (no mutable file-scope state): two atomic counters. An allocator has no context
+ * Exception to R24 (no mutable file-scope state): three atomic counters. An allocator has no context
  * to hang them from, and a fault must reach allocations in every thread.
  */
 #include "s3/base/alloc.h"
@@ -14,6 +14,7 @@
 
 static atomic_ulong alloc_count;
 static atomic_ulong alloc_fail_in; /* 0: never; n: the nth from now */
+static atomic_ulong alloc_failures;
 
 /* Count one allocation; true when it is the one that must fail. */
 static bool alloc_must_fail(void)
@@ -28,24 +29,28 @@ static bool alloc_must_fail(void)
     return false;
 }
 
+static void *noted(void *ptr)
+{
+    if (ptr == NULL)
+        (void)atomic_fetch_add(&alloc_failures, 1);
+    return ptr;
+}
+
 void *cf_alloc(size_t count, size_t size)
 {
-    if (alloc_must_fail())
-        return NULL;
     size_t len = 0;
-    if (__builtin_mul_overflow(count, size, &len))
-        return NULL;
-    return calloc(1, len == 0 ? 1 : len); /* one byte at least, so that NULL always means failure */
+    if (alloc_must_fail() || __builtin_mul_overflow(count, size, &len))
+        return noted(NULL);
+    /* one byte at least, so that NULL always means failure */
+    return noted(calloc(1, len == 0 ? 1 : len));
 }
 
 void *cf_realloc(void *ptr, size_t count, size_t size)
 {
-    if (alloc_must_fail())
-        return NULL;
     size_t len = 0;
-    if (__builtin_mul_overflow(count, size, &len))
-        return NULL;
-    return realloc(ptr, len == 0 ? 1 : len);
+    if (alloc_must_fail() || __builtin_mul_overflow(count, size, &len))
+        return noted(NULL);
+    return noted(realloc(ptr, len == 0 ? 1 : len));
 }
 
 void cf_free(void *ptr)
@@ -84,4 +89,9 @@ void cf_alloc_fail_at(unsigned long nth)
 unsigned long cf_alloc_count(void)
 {
     return atomic_load_explicit(&alloc_count, memory_order_relaxed);
+}
+
+unsigned long cf_alloc_failures(void)
+{
+    return atomic_load(&alloc_failures);
 }

@@ -18,6 +18,9 @@ char *cf_strdup(const char *text);
 char *cf_strndup(const char *text, size_t len);
 void cf_freep(void *pointer_to_pointer); /* for CF_CLEANUP(cf_freep) char *x */
 
+/* How many have failed so far in this process, for libraries that do not tell theirs. */
+unsigned long cf_alloc_failures(void);
+
 /* Tests only: the nth allocation from now fails (1: the next; 0: none). Not thread-safe to change.
  */
 void cf_alloc_fail_at(unsigned long nth);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "cli/snapshots.h"
+#include "repo/json.h"
 #include "repo/manifest.h"
 #include "repo/mark.h"
 #include "s3/base/alloc.h"
@@ -74,12 +75,12 @@ static void facts_print(cf_output *const out, const json_t *const facts, const i
             facts_print(out, value, indent + 2);
             continue;
         }
-        char *const text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        char *const text = cf_json_dump(value, JSON_ENCODE_ANY | JSON_COMPACT);
         cf_output_text(out, "%*s%-20s %s\n", indent, "", key,
                        json_is_string(value) ? json_string_value(value)
                        : text != NULL        ? text
                                              : "");
-        cf_free(text); /* jansson allocates with malloc, as cf_alloc does */
+        cf_free(text);
     }
 }
 

@@ -37,11 +37,15 @@ static cf_err depth_check(const cf_slice text, cf_error *const e)
 cf_err cf_json_load(const cf_slice text, json_t **const ret, cf_error *const e)
 {
     CF_TRY(depth_check(text, e));
+    cf_json_memory();
+    const unsigned long failures = cf_alloc_failures();
     json_error_t story = {0};
     json_t *const object = json_loadb(text.len == 0 ? "" : (const char *)text.ptr, text.len,
                                       JSON_REJECT_DUPLICATES, &story);
-    if (object == NULL && json_error_code(&story) == json_error_out_of_memory)
+    if (cf_alloc_failures() != failures) {
+        json_decref(object);
         CF_FAIL(e, CF_ERR_NO_MEMORY, "parse %zu bytes of JSON", text.len);
+    }
     CF_ENSURE(object != NULL, e, CF_ERR_DAMAGE, "malformed JSON: %s at byte %d", story.text,
               story.position);
     if (!json_is_object(object)) {

@@ -21,6 +21,12 @@ enum {
 }; /* ours: our own objects nest 4 deep, a profile's facts may nest more */
 #define CF_NUMBER_MAX UINT64_C(9007199254740991) /* 2^53 - 1: exact in a double */
 
+/* Once a process, before jansson is used: see json_memory.c. cf_json_load() does it. */
+void cf_json_memory(void);
+
+/* json_dumps() whose text is ours: free with cf_free(). NULL: no memory. */
+char *cf_json_dump(const json_t *value, size_t flags);
+
 /* One object, whole text. CF_ERR_DAMAGE with the reason and the byte. Free with json_decref(). */
 CF_NODISCARD cf_err cf_json_load(cf_slice text, json_t **ret, cf_error *e);
 

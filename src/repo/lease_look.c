@@ -113,8 +113,10 @@ static cf_err see(const cf_repo *const repo, cf_lease_seen *const s, cf_error *c
     const cf_err err = cf_store_get_small(repo->store, s->key, &text, e);
     if (err != CF_ERR_TOO_LARGE)
         CF_TRY(err);
-    s->readable =
-        err == CF_OK && cf_lease_body_parse(cf_buf_slice(&text), &s->body, /* e= */ NULL) == CF_OK;
+    const cf_err parsed =
+        err == CF_OK ? cf_lease_body_parse(cf_buf_slice(&text), &s->body, /* e= */ NULL) : err;
+    CF_ENSURE(parsed != CF_ERR_NO_MEMORY, e, CF_ERR_NO_MEMORY, "read lease '%s'", s->key);
+    s->readable = parsed == CF_OK;
     if (!s->readable)
         s->body = (cf_lease_body){.ttl_s = CF_LEASE_TTL_S, .since_utc_ms = s->modified_utc_ms};
     cf_owner_self(&self);

@@ -112,7 +112,7 @@ static cf_err body_render(json_t *const body, char **const ret, cf_error *const 
 
     CF_ENSURE(all != NULL && json_object_update(all, body) == 0, e, CF_ERR_NO_MEMORY,
               "make a mark");
-    *ret = json_dumps(all, JSON_COMPACT);
+    *ret = cf_json_dump(all, JSON_COMPACT);
     CF_ENSURE(*ret != NULL, e, CF_ERR_NO_MEMORY, "make a mark");
     return CF_OK;
 }

@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "repo/json.h"
 #include "s3/base/num.h"
 
 enum {
@@ -22,12 +23,13 @@ static void json_freep(json_t **j)
 
 static cf_err epoch_json_parse(cf_slice text, cf_kdb_epoch *ret, cf_error *e)
 {
-    __attribute__((cleanup(json_freep))) json_t *j =
-        json_loadb((const char *)text.ptr, text.len, JSON_REJECT_DUPLICATES, /* error= */ NULL);
+    __attribute__((cleanup(json_freep))) json_t *j = NULL;
+    const cf_err err = cf_json_load(text, &j, /* e= */ NULL);
     const char *const id = json_string_value(json_object_get(j, "epochId"));
     const json_t *const number = json_object_get(j, "epochNumber");
 
-    CF_ENSURE(json_is_object(j), e, CF_ERR_PARSE, "the epoch record holds no JSON object");
+    CF_ENSURE(err != CF_ERR_NO_MEMORY, e, err, "parse the epoch record");
+    CF_ENSURE(err == CF_OK, e, CF_ERR_PARSE, "the epoch record holds no JSON object");
     CF_ENSURE(id != NULL && strlen(id) == CF_KDB_GUID_LEN, e, CF_ERR_PARSE,
               "the epoch record has no epochId");
     for (size_t i = 0; i < CF_KDB_GUID_LEN; i++)
