@@ -215,6 +215,24 @@ class FakePlace(Place):
         trap.running.set()
         return trap.process, trap
 
+    def ruled(self, words, nth, action, count=1, op="*", **env):
+        """Runs the program; the nth request that fits (and count in all) meets the action. NotReached when none did."""
+        self.server.script.replace([{"match": {"op": op, "nth": nth, "count": count}, "action": action}])
+        try:
+            outcome = self.run(words, **env)
+            fired = self.server.script.state()[0]["fired"]
+        finally:
+            self.server.script.replace([])
+        if not fired:
+            raise loop.NotReached
+        return outcome
+
+    def count_ops(self, words):
+        """{operation: requests} of the command."""
+        self.server.journal.clear()
+        self.must(words)
+        return dict(self.server.journal.all_counts()["ops"])
+
     def count_requests(self, words):
         trap = Trap(0, None)
         self.server.hook = trap.hook

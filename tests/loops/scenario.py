@@ -26,20 +26,23 @@ MARKED_S = 8 * 24 * HOUR_S      # past the 7 days of a store without conditional
 class Step:
     """One command. stage: the stage whose content is the newest snapshot after it (0: none yet)."""
 
-    def __init__(self, name, words, stage, codes=(0,), again=None, copied=False, later_s=0):
+    def __init__(self, name, words, stage, codes=(0,), again=None, copied=False, later_s=0, state=None):
         self.name, self.words, self.stage, self.copied, self.later_s = name, words, stage, copied, later_s
         self.codes = codes          # of the command the first time
         self.again = again or codes     # of the same command after a fault
-        self.said = ""
+        self.state = state or name      # where it begins
 
     def __repr__(self):
         return self.name
 
 
 def is_built(command):
-    done = subprocess.run([str(ferry.BINARY), command, "latest", "--repo", "file:///nonexistent", "--node", "x"], capture_output=True, text=True)
-    done2 = subprocess.run([str(ferry.BINARY), command, "--repo", "file:///nonexistent", "--node", "x"], capture_output=True, text=True)
-    return "is being built" not in done.stderr + done2.stderr
+    """Commands join the loops as they are built."""
+    for words in (["latest", "x"], ["latest"], []):
+        done = subprocess.run([str(ferry.BINARY), command, *words, "--repo", "file:///nonexistent", "--node", "x"], capture_output=True, text=True)
+        if "is being built" in done.stderr:
+            return False
+    return True
 
 
 class Scenario:
@@ -85,8 +88,18 @@ class Scenario:
             steps.append(Step("verify", ["verify", "--repo", p.url, "--node", NODE, "latest", "--read-data"], 3))
         return steps
 
+    def readers(self):
+        """Commands that change nothing but what they write themselves; they begin at the scenario's end."""
+        words = {"list": ["list"], "show": ["show", "latest", "--node", NODE, "-v"],
+                 "restore": ["restore", "latest", "--node", NODE, "--target", self.dir / "restored"]}
+        if is_built("status"):
+            words["status"] = ["status"]
+        if is_built("dump"):
+            words["dump"] = ["dump", "--node", NODE, "latest", "db/chaser.chk"]
+        return [Step(name, [w[0], "--repo", self.place.url, *w[1:]], 3, state="end") for name, w in words.items()]
+
     def step(self, name):
-        return next(s for s in self.steps if s.name == name)
+        return next(s for s in [*self.steps, *self.readers()] if s.name == name)
 
     def _rehearse(self):
         """Once in quiet: the state before each step, and what a restore of each stage gives."""
@@ -106,7 +119,8 @@ class Scenario:
         self.place.load(self.states[name])
 
     def begin(self, step):
-        self.place.load(self.states[step.name])
+        self.place.load(self.states[step.state])
+        remove(self.dir / "restored")
         self.wait(step)
 
     def wait(self, step):
@@ -122,6 +136,36 @@ class Scenario:
         outcome = self.place.run(step.words)
         assert outcome.code in step.again, f"'{step}' run again ended with {outcome.code}"
         assert outcome.code == 0 or "already" in outcome.err, f"'{step}' run again failed: {outcome.err}"
+
+    def survive(self, step, faulted, codes):
+        """After a fault that is over: the command succeeded, or it failed clearly; the repository is whole; the same command succeeds."""
+        before = self.place.mark()
+        outcome = faulted()
+        assert outcome.code == 0 or outcome.code in codes, f"'{step}' ended with {outcome.code}"
+        assert outcome.code == 0 or outcome.err.startswith("chunkferry: ") or "\nchunkferry: " in outcome.err, f"'{step}' failed and does not say why"
+        if outcome.code == 0:
+            self.check_read(step)
+            self.check(step)
+        elif step.name == "restore" and digest(self.dir / "restored") == self.good[step.stage]:
+            return outcome      # all of it was restored, only its last words failed: a whole target is not restored over
+        elif self.place.mark() == before and step.name != "restore":
+            return outcome      # nothing was written: the rehearsal has shown what comes now
+        else:
+            self.check_listed()
+            self.repeat(step)
+            self.check_read(step)
+            self.check(step)
+        return outcome
+
+    def check_read(self, step):
+        if step.name == "restore":
+            assert digest(self.dir / "restored") == self.good[step.stage], "the restored directory is not the snapshot's stage"
+
+    def check_listed(self):
+        """Whatever is listed is whole, also before anything is run again."""
+        for url in (self.place.url, self.place.to_url):
+            if self.snapshots(url, codes=(0, 10)):
+                self.whole(url=url, every=True)
 
     def go_on(self, step):
         """The steps that follow, then a prune after the grace: leftovers of the fault go, and nothing else."""
@@ -139,7 +183,7 @@ class Scenario:
     # -- checking
 
     def restore(self, url=None, snapshot="latest"):
-        target = self.dir / "restored"
+        target = self.dir / "checked"
         remove(target)
         self.place.must(["restore", "--repo", url or self.place.url, "--node", NODE, snapshot, "--target", target])
         return target

@@ -7,6 +7,7 @@
  *                           alloc: allocations, save those of the libraries below
  *              SHIM_AT      1..: the call that is meant; 0 or absent: none
  *              SHIM_DO      kill-before, kill-after, short, null, or an errno: ENOSPC, EIO, EINTR
+ *              SHIM_ALL     set: all calls from that one on, not only it (no kill)
  *              SHIM_BELOW   only names below these folders (':' between); absent: all
  *              SHIM_COUNT   a file that gets the number of calls counted, at the end of main
  *              SHIM_TRACE   a file that gets one line a counted call
@@ -42,6 +43,7 @@ static struct {
     enum deed deed;
     int number; /* errno */
     unsigned long at;
+    bool all;
     const char *below, *count, *trace;
     long hurry;
     struct timespec born;
@@ -131,7 +133,7 @@ static bool is_it(const char *const what, const char *const name, const void *co
     const unsigned long n = atomic_fetch_add(&counted, 1) + 1;
     if (shim.trace != NULL)
         tell(n, what, name, caller);
-    if (n != shim.at)
+    if (shim.at == 0 || n < shim.at || (n > shim.at && !shim.all))
         return false;
     if (shim.deed == DO_KILL_BEFORE)
         die();
@@ -335,6 +337,7 @@ static void configure(void)
             shim.number = errors[i].number;
     }
     shim.at = getenv("SHIM_AT") != NULL ? strtoul(getenv("SHIM_AT"), NULL, 10) : 0;
+    shim.all = getenv("SHIM_ALL") != NULL;
     shim.below = getenv("SHIM_BELOW");
     shim.count = getenv("SHIM_COUNT");
     shim.trace = getenv("SHIM_TRACE");
