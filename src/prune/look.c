@@ -9,6 +9,7 @@
 #include "repo/tag.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
+#include "s3/base/hash.h"
 #include "s3/base/num.h"
 
 /* --- leases --- */
@@ -88,12 +89,25 @@ static cf_err stale_add(cf_prune_node *const n, const char *const key, cf_error 
     return CF_OK;
 }
 
+/* "reads/<32 hex digits>": another key there is none of ours. */
+static bool read_key_ok(const char *const key)
+{
+    const char *const slash = strrchr(key, '/');
+    const char *const folder = strstr(key, "/reads/");
+    uint8_t id[CF_STORE_ID_LEN / 2];
+
+    return slash != NULL && folder != NULL && folder + sizeof("/reads") - 1 == slash &&
+           cf_hex_parse(cf_slice_str(slash + 1), id, sizeof(id));
+}
+
 /* Best effort, as FORMAT.md says of readers: one that sleeps through its lease is not waited for. */
 static cf_err read_seen(void *const impl, const cf_lease_seen *const seen, cf_error *const e)
 {
     cf_prune_node *const n = impl;
     cf_prune_snap *snap = NULL;
 
+    if (!read_key_ok(seen->key))
+        return CF_OK;
     if (seen->state != CF_LEASE_LIVE)
         return stale_add(n, seen->key, e);
     if (!seen->readable)

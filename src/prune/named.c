@@ -127,6 +127,24 @@ static bool rests_on(const cf_prune_snap *const s, const uint32_t index)
     return false;
 }
 
+/* A segment that is gone may have gone with its snapshots, to another prune, while this one slept:
+ * then a root that rested on it is a fence by now. */
+static cf_err check_still(cf_prune_node *const n, const uint32_t index, cf_error *const e)
+{
+    CF_TRY(cf_prune_check(n, e));
+    for (size_t i = 0; i < n->snap_total; i++) {
+        CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
+        const cf_prune_snap *const s = &n->snaps[i];
+
+        if (!s->listed || s->keep == 0 || !rests_on(s, index))
+            continue;
+        CF_ENSURE(cf_snapshot_load(n->repo, n->name, &s->run, &root, /* e= */ NULL) !=
+                      CF_ERR_FENCED,
+                  e, CF_ERR_CONFLICT, "snapshot '%s' went meanwhile", s->run.text);
+    }
+    return CF_OK;
+}
+
 /* A segment can be shared: everybody who rests on it is told. */
 static cf_err say_damaged(const cf_prune_node *const n, const uint32_t index,
                           const cf_error *const why, cf_error *const e)
@@ -168,8 +186,10 @@ static cf_err segment_name(reader *const r, const uint32_t index, cf_error *cons
     if (s->segment.kind != CF_SEGMENT_PACKS)
         return CF_OK;
     const cf_err err = lines_read(r, &s->segment, n->named, &why);
-    if (err == CF_ERR_DAMAGE)
+    if (err == CF_ERR_DAMAGE) {
+        CF_TRY(check_still(n, index, e));
         return say_damaged(n, index, &why, e);
+    }
     if (err != CF_OK && e != NULL)
         *e = why;
     return err;
