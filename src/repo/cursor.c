@@ -78,6 +78,12 @@ cf_err cf_cursor_rewind(cf_cursor *const c, cf_error *const e)
     return CF_OK;
 }
 
+size_t cf_cursor_get_segment(const cf_cursor *const c)
+{
+    CF_CHECK(c->next > 0);
+    return c->next - 1;
+}
+
 static cf_err segment_open(cf_cursor *const c, const size_t i, cf_error *const e)
 {
     const cf_segment *const s = &c->root->segments[i];

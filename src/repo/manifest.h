@@ -42,6 +42,8 @@ CF_NODISCARD cf_err cf_cursor_next_pack(cf_cursor *c, const cf_pack_line **ret, 
 CF_NODISCARD cf_err cf_cursor_find_file(cf_cursor *c, uint16_t step, cf_slice path,
                                         const cf_file_line **ret, cf_error *e);
 CF_NODISCARD cf_err cf_cursor_rewind(cf_cursor *c, cf_error *e);
+/* Number in the root of the segment that holds the line given last. */
+size_t cf_cursor_get_segment(const cf_cursor *c);
 
 /* Writer. One thread. */
 typedef struct cf_manifest cf_manifest;

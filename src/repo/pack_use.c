@@ -1,26 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * An array of entries in the order they came, and an open-addressed index of their numbers, half
- * full at most. A pack's name is packed into two words: the seconds and the random digits of its
- * run's id, its sequence number.
+ * full at most.
  */
 #include "repo/pack_use.h"
 
-#include <stdio.h>
-
-#include "repo/run.h"
+#include "repo/pack_name.h"
 #include "s3/base/alloc.h"
-#include "s3/base/hash.h"
-#include "s3/base/num.h"
 
-enum {
-    INDEX_MIN = 1024,
-    RUN_TIME_LEN = 16,
-};
+enum { INDEX_MIN = 1024 };
 
 typedef struct entry {
-    uint64_t run;  /* seconds << 24 | high 24 bits of the random digits */
-    uint64_t rest; /* low 8 bits of them << 32 | sequence number */
+    cf_pack_name name;
     uint64_t used; /* bytes; the highest bit: described */
 } entry;
 
@@ -57,22 +48,14 @@ void cf_pack_use_free(cf_pack_use *const u)
 
 static entry entry_of(const char *const pack)
 {
-    cf_run_id run = {""};
-    uint32_t seq = 0;
-    int64_t utc_ms = 0;
-    uint8_t random[4] = {0};
-    CF_CHECK(cf_object_name_parse(cf_slice_str(pack), &run, &seq, NULL));
-    CF_CHECK(cf_time_parse_basic(cf_slice_of(run.text, RUN_TIME_LEN), &utc_ms));
-    CF_CHECK(cf_hex_parse(cf_slice_of(run.text + RUN_TIME_LEN + 1, 8), random, sizeof(random)));
-    const uint64_t high = (uint64_t)random[0] << 16 | (uint64_t)random[1] << 8 | random[2];
-    return (entry){.run = (uint64_t)(utc_ms / 1000) << 24 | high,
-                   .rest = (uint64_t)random[3] << 32 | seq};
+    return (entry){.name = cf_pack_name_of(pack)};
 }
 
 /* Mixed well enough that sequence numbers and seconds, which count up, spread over the index. */
 static size_t slot_of(const entry *const x, const size_t index_size)
 {
-    uint64_t h = (x->run ^ (x->rest * UINT64_C(0x9e3779b97f4a7c15))) * UINT64_C(0xd6e8feb86659fd93);
+    uint64_t h = (x->name.run ^ (x->name.rest * UINT64_C(0x9e3779b97f4a7c15))) *
+                 UINT64_C(0xd6e8feb86659fd93);
     h ^= h >> 32;
     return (size_t)(h * UINT64_C(0xd6e8feb86659fd93) >> 32) & (index_size - 1);
 }
@@ -83,7 +66,7 @@ static size_t slot_find(const cf_pack_use *const u, const entry *const x)
     size_t slot = slot_of(x, u->index_size);
     while (u->index[slot] != 0) {
         const entry *const there = &u->entries[u->index[slot] - 1];
-        if (there->run == x->run && there->rest == x->rest)
+        if (cf_pack_name_cmp(&there->name, &x->name) == 0)
             break;
         slot = (slot + 1) & (u->index_size - 1);
     }
@@ -152,11 +135,7 @@ bool cf_pack_use_find_undescribed(const cf_pack_use *const u, char *const ret)
         const entry *const x = &u->entries[i];
         if ((x->used & DESCRIBED) != 0)
             continue;
-        cf_run_id run = {""};
-        const uint32_t random = (uint32_t)((x->run & 0xffffff) << 8 | x->rest >> 32);
-        cf_run_id_make((int64_t)(x->run >> 24) * 1000, NULL, random, &run);
-        (void)snprintf(ret, CF_RUN_OBJECT_LEN_MAX + 1, "%s/%010u", run.text,
-                       (unsigned)(x->rest & UINT32_MAX));
+        cf_pack_name_render(&x->name, ret);
         return true;
     }
     return false;
