@@ -31,10 +31,11 @@ typedef enum cf_log_level {
 } cf_log_level;
 
 typedef struct cf_progress {
-    const char
-        *phase; /* "looking", "reading", "committing", "checking", "restoring", "verifying" */
+    const char *phase; /* "looking", "reading", "committing", "checking", "restoring", "verifying",
+                          "copying" */
     uint64_t done_bytes, total_bytes; /* total 0: not known */
     uint64_t done_files, total_files;
+    const char *things; /* what these count; NULL: "files" */
 } cf_progress;
 
 struct cf_fs;
@@ -182,6 +183,44 @@ typedef struct cf_prune_result {
  * CF_ERR_DAMAGE: a root or segment that must be read is damaged; CF_ERR_NOT_FOUND: no such node. */
 CF_NODISCARD cf_err cf_prune_run(const cf_ctx *ctx, const cf_prune_opts *opts, cf_prune_result *ret,
                                  cf_error *e);
+
+/* One snapshot of a copy. Strings are borrowed during the call. */
+typedef struct cf_copied {
+    const char *node;
+    const char *snapshot;          /* its id in the target; "" for a dry run */
+    const char *origin;            /* its id in the source */
+    uint64_t packs_new, bytes_new; /* sent; of a dry run: to be sent */
+    uint64_t packs_reused;         /* the target had them */
+} cf_copied;
+
+typedef struct cf_copy_opts {
+    cf_remote remote;     /* the source; its memory_bytes and jobs are the command's */
+    cf_remote to;         /* the target: a repository */
+    const char *node;     /* NULL: all nodes of the source */
+    const char *snapshot; /* NULL or "latest", "all"; an id, or a unique beginning of one */
+    bool dry_run;
+    uint64_t wait_lock_ms; /* how long to wait for a node of the target that is busy; 0: not */
+    /* NULL: none. ctx's impl. */
+    void (*copied)(void *impl, const cf_copied *copied);
+} cf_copy_opts;
+
+typedef struct cf_copy_result {
+    uint64_t snapshots_copied;  /* of a dry run: that would be */
+    uint64_t snapshots_skipped; /* the target has them */
+    uint64_t snapshots_failed;  /* the source's own fault: damaged, or of a newer program */
+    cf_err failed;              /* of the worst of them; CF_OK: none */
+    uint64_t packs_copied, packs_reused;
+    uint64_t bytes_copied;   /* of packs */
+    uint64_t requests_total; /* to both stores */
+    uint64_t duration_ms;
+} cf_copy_result;
+/* Snapshots of each node, oldest first. What cannot be copied for a fault of its own in the source
+ * is logged and counted in the result, and the others go on: CF_OK then says that the rest is there.
+ * Errors: CF_ERR_USAGE: source and target are one; CF_ERR_NO_REPOSITORY, CF_ERR_LOCKED,
+ * CF_ERR_NOT_FOUND: no such node or snapshot; CF_ERR_INTERRUPTED: what was sent is taken up by the
+ * next copy; CF_ERR_FENCED, CF_ERR_UNKNOWN as cf_backup_run(). */
+CF_NODISCARD cf_err cf_copy_run(const cf_ctx *ctx, const cf_copy_opts *opts, cf_copy_result *ret,
+                                cf_error *e);
 
 #ifdef __cplusplus
 }

@@ -152,10 +152,10 @@ void cf_output_progress(void *const impl, const cf_progress *const p)
     const uint64_t rate_bytes_per_s = p->done_bytes * 1000 / passed_ms;
     const uint64_t left = p->total_bytes > p->done_bytes ? p->total_bytes - p->done_bytes : 0;
     flockfile(o->err);
-    (void)fprintf(o->err, "\r\033[K%s  %s of %s  %s/s  %llu of %llu files", p->phase,
+    (void)fprintf(o->err, "\r\033[K%s  %s of %s  %s/s  %llu of %llu %s", p->phase,
                   cf_size_render(p->done_bytes, done), cf_size_render(p->total_bytes, total),
                   cf_size_render(rate_bytes_per_s, rate), (unsigned long long)p->done_files,
-                  (unsigned long long)p->total_files);
+                  (unsigned long long)p->total_files, p->things != NULL ? p->things : "files");
     if (rate_bytes_per_s > 0 && left > 0)
         (void)fprintf(o->err, "  %llu s left", (unsigned long long)(left / rate_bytes_per_s));
     (void)fflush(o->err);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Send: packs stream from store to store as they are, several at once, and are held against their
+ * lines on the way. Nothing of a pack is kept: memory is the target's part buffers.
+ */
+#ifndef SRC_COPY_SEND_H
+#define SRC_COPY_SEND_H
+
+#include "repo/line.h"
+#include "s3/buf.h"
+#include "s3/err.h"
+#include "s3/world.h"
+#include "store/store.h"
+
+enum {
+    CF_SEND_WINDOW = 64, /* packs handed in and not told in order: what a slow one may hold back */
+    CF_SEND_JOBS_MAX = 64,
+};
+
+typedef struct cf_send_opts {
+    cf_store *from, *to;     /* borrowed, like all below */
+    const char *runs_prefix; /* "nodes/<node>/runs/", the same in both */
+    const cf_world *world;
+    uint32_t jobs; /* 1..CF_SEND_JOBS_MAX */
+    /* Both on the caller's thread, from within add() and finish(), once the target has acknowledged
+     * the pack; an error stops all. line: the target's, with used_bytes its whole length.
+     * on_sent: at once. on_pack: in the order of add(). */
+    cf_err (*on_sent)(void *impl, const cf_pack_line *line, cf_error *e);
+    cf_err (*on_pack)(void *impl, const cf_pack_line *line, cf_error *e);
+    /* About once a second while add() or finish() waits. */
+    cf_err (*on_wait)(void *impl, cf_error *e);
+    void *impl;
+} cf_send_opts;
+
+typedef struct cf_send cf_send;
+CF_NODISCARD cf_err cf_send_new(const cf_send_opts *opts, cf_send **ret, cf_error *e);
+/* from: the source's line; its length and digest are what must come. target: the name below
+ * runs_prefix; origin: for the target's line. All are copied. Waits for room.
+ * CF_ERR_DAMAGE: another length or digest, or the pack is gone: nothing appears in the target. */
+CF_NODISCARD cf_err cf_send_add(cf_send *s, const cf_pack_line *from, const char *target,
+                                const char *origin, cf_error *e);
+CF_NODISCARD cf_err cf_send_finish(cf_send *s, cf_error *e); /* waits for all */
+/* Did the source fail (else the target, or a callback)? After an error. */
+bool cf_send_failed_at_source(cf_send *s);
+uint64_t cf_send_get_bytes(const cf_send *s); /* passed on so far; any thread */
+/* "key id\n" of every multipart upload under way, for the journal; appended. */
+CF_NODISCARD cf_err cf_send_render_open(cf_send *s, cf_buf *ret, cf_error *e);
+void cf_send_free(cf_send *s); /* stops threads, aborts uploads; NULL is fine */
+
+#endif
