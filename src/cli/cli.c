@@ -123,14 +123,20 @@ static const cf_command table[CF_CMD_COUNT] = {
     [CF_CMD_COPY] = {"copy", "copy snapshots to another repository",
                      "--to-repo URL [RUN|latest|all]",
                      "Copies snapshots into another repository, bucket to bucket or to and "
-                     "from a directory. Packs are streamed as they are and verified on the "
-                     "way; what an earlier copy brought is not sent again. The target is a "
-                     "full repository of its own.",
+                     "from a directory: the newest of each node, one, or all, oldest first. "
+                     "Packs are streamed as they are and verified on the way; what an "
+                     "earlier copy brought is not sent again, also when that one was "
+                     "killed. Tags go along. The target is a full repository of its own: "
+                     "list, restore, verify, backup and prune work on it.\n\n"
+                     "A snapshot that is damaged, or of a newer chunkferry, is named and left "
+                     "out; the others are copied, and the exit code tells. What is not said "
+                     "of --to-repo (endpoint, region, credentials) is as for --repo.",
                      "chunkferry copy --repo s3://backups/prod --node kdb-1 latest --to-repo "
                      "file:///mnt/usb/backups",
-                     "copied: node, snapshot, origin; warning; and summary: snapshots_copied, "
-                     "snapshots_skipped, packs_copied, packs_reused, bytes_copied, requests, "
-                     "duration_s",
+                     "copied: node, snapshot, origin, packs_copied, packs_reused, bytes_copied; "
+                     "error (of a snapshot left out), warning; and summary: dry_run, "
+                     "snapshots_copied, snapshots_skipped, snapshots_failed, packs_copied, "
+                     "packs_reused, bytes_copied, requests, duration_s",
                      0, 1, cf_cli_copy},
     [CF_CMD_STATUS] = {"status", "say how each node stands", "",
                        "Per node: the newest snapshot and its age, what it holds, the runs it "
