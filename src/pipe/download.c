@@ -212,7 +212,7 @@ void cf_download_free(cf_download *const d)
         return;
     workers_join(d);
     for (uint32_t i = 0; d->workers != NULL && i < d->worker_total; i++) {
-        (void)ZSTD_freeDCtx(d->workers[i].zstd);
+        cf_frames_free(d->workers[i].frames);
         cf_free(d->workers[i].buffer);
     }
     for (cf_download_file *f = d->files, *next = NULL; f != NULL; f = next) {

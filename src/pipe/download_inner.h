@@ -20,9 +20,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <zstd.h>
 
 #include "pipe/download.h"
+#include "pipe/frames.h"
 #include "pipe/memory_plan.h"
 #include "s3/base/cleanup.h"
 
@@ -34,14 +34,10 @@ enum {
     CF_DOWNLOAD_BUFFER_BYTES = 1024 * 1024, /* one pwrite or pread */
     CF_DOWNLOAD_EXTENTS_MAX =
         65536, /* copied extents of all files under way, unless one file alone has more */
-    CF_WINDOW_LOG_USUAL = 22, /* 4 MiB: CF_FRAME_BYTES */
-    CF_WINDOW_LOG_MAX = 26,   /* CF_FRAME_READ_MAX */
     CF_DOWNLOAD_WORKER_BYTES =
-        7 * 1024 * 1024, /* window, context, buffer, the client's connection */
+        8 * 1024 * 1024, /* window, context, two buffers, the client's connection */
     CF_DOWNLOAD_WORKERS_MAX = 64,
 };
-_Static_assert(1 << CF_WINDOW_LOG_USUAL == CF_FRAME_BYTES, "our own frames need no more");
-_Static_assert(1 << CF_WINDOW_LOG_MAX == CF_FRAME_READ_MAX, "readers accept frames up to this");
 
 /* Stored bytes that follow one another, and the range of the file that they hold: whole frames. */
 typedef struct cf_span {
@@ -93,8 +89,8 @@ CF_DEFINE_FREEP(cf_download_file, cf_download_file_free)
 
 typedef struct cf_download_worker {
     cf_download *d;
-    ZSTD_DCtx *zstd; /* owned; NULL until it is needed */
-    uint8_t *buffer; /* owned; CF_DOWNLOAD_BUFFER_BYTES */
+    cf_frames *frames; /* owned; NULL until it is needed */
+    uint8_t *buffer;   /* owned; CF_DOWNLOAD_BUFFER_BYTES: to read back */
     pthread_t thread;
     cf_run_of_frames run;
 } cf_download_worker;
