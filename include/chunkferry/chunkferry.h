@@ -221,6 +221,62 @@ typedef struct cf_copy_result {
  * next copy; CF_ERR_FENCED, CF_ERR_UNKNOWN as cf_backup_run(). */
 CF_NODISCARD cf_err cf_copy_run(const cf_ctx *ctx, const cf_copy_opts *opts, cf_copy_result *ret,
                                 cf_error *e);
+typedef enum cf_verify_how {
+    CF_VERIFY_LOOK,    /* the manifest, and that every pack is there with its length */
+    CF_VERIFY_DATA,    /* every byte */
+    CF_VERIFY_PART,    /* the packs of one of `parts` parts, the same ones each time */
+    CF_VERIFY_PERCENT, /* so many of 1,000 stored bytes, other packs each time */
+    CF_VERIFY_BYTES,   /* about so many stored bytes, other packs each time */
+} cf_verify_how;
+
+/* One damaged object; all is borrowed during the call. */
+typedef struct cf_verify_damage {
+    const char *node;
+    const char *object; /* key below nodes/<node>/: "runs/...", "snapshots/..." */
+    const char *kind;   /* "pack", "segment", "root" */
+    const char *reason;
+    const char *const *files; /* some of those concerned; bytes, not always UTF-8 */
+    size_t files_shown;
+    uint64_t files_total;
+    const char *const *snapshots; /* some of those that name it, newest first */
+    size_t snapshots_shown;
+    uint64_t snapshots_total;
+    const char *other_copy; /* NULL: nobody asked; "": the other repository has no good one; else
+                               its key there: read, and good */
+} cf_verify_damage;
+
+typedef struct cf_verify_opts {
+    cf_remote remote;
+    const cf_remote *other; /* NULL: none; a copy, asked where damage is found */
+    const char *node;       /* NULL: all */
+    const char *snapshot;   /* NULL: "latest"; "all"; an id or a unique beginning of one */
+    cf_verify_how how;
+    uint64_t part, parts;                                          /* PART: 1..parts */
+    uint64_t permille;                                             /* PERCENT: 1..1000 */
+    uint64_t bytes;                                                /* BYTES */
+    void (*on_damage)(void *impl, const cf_verify_damage *damage); /* NULL: none */
+    void *impl;
+} cf_verify_opts;
+
+typedef struct cf_verify_result {
+    uint64_t nodes_total, snapshots_total;
+    uint64_t packs_total, packs_bytes; /* distinct, named by the snapshots */
+    uint64_t packs_read;              /* of them: chosen, and all that the snapshots use was read */
+    uint64_t packs_digested;          /* of them: the digest of the whole pack was checked too */
+    uint64_t files_total;             /* lines that were looked at; one that several share, once */
+    uint64_t files_whole, files_part; /* read to the end; only the chosen packs of it */
+    uint64_t bytes_read;              /* stored bytes */
+    uint64_t damaged_packs, damaged_segments, damaged_roots;
+    uint64_t damaged_files;
+    uint64_t healed;       /* wrong once and right when read again */
+    uint64_t proved_total; /* snapshots that got a proof */
+    uint64_t requests_total;
+    uint64_t duration_ms;
+} cf_verify_result;
+/* Errors: CF_ERR_DAMAGE: found, and told to on_damage; CF_ERR_INTERRUPTED: nothing is proved;
+ * CF_ERR_NOT_FOUND, CF_ERR_NO_REPOSITORY. *ret is filled in any case: how far it came. */
+CF_NODISCARD cf_err cf_verify_run(const cf_ctx *ctx, const cf_verify_opts *opts,
+                                  cf_verify_result *ret, cf_error *e);
 
 #ifdef __cplusplus
 }

@@ -82,18 +82,30 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "chunkferry dump --repo s3://backups/prod --node kdb-1 latest "
                      "db/chaser.chk > chaser.chk",
                      "nothing: standard output is the file", 2, 2, cf_cli_dump},
-    [CF_CMD_VERIFY] = {"verify", "check that snapshots can be restored", "[RUN|latest|all]",
-                       "Without flags: descriptor, roots and their chain, segments, and every "
-                       "pack is there with its length. With --read-data every byte is read and "
-                       "checked against its digests, nothing is written to disk. What is found "
-                       "whole is recorded, and so is damage: the next backup sends damaged "
-                       "files again.",
-                       "chunkferry verify --repo s3://backups/prod --node kdb-1 "
-                       "--read-data-subset 1/12",
-                       "damage: node, pack, files, snapshots, reason, other_copy; warning; and "
-                       "summary: snapshots, packs, files, bytes_read, damaged_packs, proved, "
-                       "requests, duration_s",
-                       0, 1, cf_cli_verify},
+    [CF_CMD_VERIFY] =
+        {"verify", "check that snapshots can be restored", "[latest|RUN|all]",
+         "Without flags: the descriptor, roots and their chain, segments and every line of them, "
+         "and "
+         "that every pack is there with its length. With --read-data every byte is read and "
+         "checked: "
+         "frames, the SHA-256 of each file, the MD5 that chunks and tables end with, certificates, "
+         "and the digest of each pack that is read whole; nothing is written to disk. "
+         "--read-data-subset reads some of the packs: n/t the same ones each time, so that t runs "
+         "cover all of them exactly once; a share or a size other ones each time. Of a file that "
+         "lies in several packs the parts are checked then, not the whole.\n\n"
+         "With 'all' what snapshots share is read once: files that grow are checked as a whole in "
+         "the newest snapshot, in older ones by those parts that differ.\n\n"
+         "What looks damaged is read again before it is told. Damage is recorded: the next backup "
+         "sends those files again. A snapshot of which --read-data read everything and found it "
+         "whole gets a proof, which status shows and prune keeps. Exit code 4 when there is "
+         "damage.",
+         "chunkferry verify --repo s3://backups/prod --node kdb-1 --read-data-subset 1/12",
+         "damage: node, kind (pack, segment, root), object, reason, files, files_total, snapshots, "
+         "snapshots_total, other_copy (with --other-repo; null: none); warning; and summary: "
+         "complete, covered, nodes, snapshots, packs, packs_read, packs_digested, files, "
+         "files_whole, files_part, bytes_stored, bytes_read, damaged_packs, damaged_segments, "
+         "damaged_roots, damaged_files, proved, requests, duration_s",
+         0, 1, cf_cli_verify},
     [CF_CMD_PRUNE] = {"prune", "delete old snapshots by retention", "--keep-daily N ...",
                       "Decides by the given --keep rules which snapshots of each node stay, "
                       "says why, and deletes the others and every object that no remaining "

@@ -27,7 +27,6 @@ struct cf_content {
     cf_content_opts opts;
     cf_frames *frames; /* owned */
     cf_ahead ahead;    /* owned */
-    uint8_t *zeros;    /* owned; CF_FRAMES_BUFFER_BYTES */
 
     /* Of the read under way; borrowed. */
     const cf_content_item *items;
@@ -48,7 +47,6 @@ void cf_content_free(cf_content *const c)
         return;
     cf_frames_free(c->frames);
     cf_ahead_deinit(&c->ahead);
-    cf_free(c->zeros);
     cf_hash_deinit(&c->file.sha256);
     cf_hash_deinit(&c->file.md5);
     cf_hash_deinit(&c->part);
@@ -64,8 +62,6 @@ cf_err cf_content_new(const cf_content_opts *const opts, cf_content **const ret,
     c->opts = *opts;
     CF_TRY(cf_frames_new(opts->whole_frames, &c->frames, e));
     CF_TRY(cf_ahead_init(&c->ahead, e));
-    c->zeros = cf_alloc(CF_FRAMES_BUFFER_BYTES, 1);
-    CF_ENSURE(c->zeros != NULL, e, CF_ERR_NO_MEMORY, "allocate a buffer of zeros");
     *ret = CF_STEAL(c);
     return CF_OK;
 }
@@ -127,10 +123,12 @@ static cf_err whole_add(cf_content *const c, const cf_slice s, cf_error *const e
 
 static cf_err zeros_add(cf_content *const c, const uint64_t to, cf_error *const e)
 {
+    static const uint8_t zeros[64 * 1024];
+
     while (c->file.offset < to) {
         const uint64_t left = to - c->file.offset;
-        const size_t len = left < CF_FRAMES_BUFFER_BYTES ? (size_t)left : CF_FRAMES_BUFFER_BYTES;
-        CF_TRY(whole_add(c, cf_slice_of(c->zeros, len), e));
+        const size_t len = left < sizeof(zeros) ? (size_t)left : sizeof(zeros);
+        CF_TRY(whole_add(c, cf_slice_of(zeros, len), e));
     }
     return CF_OK;
 }
@@ -209,21 +207,21 @@ static cf_err stored_take(void *const impl, const cf_slice s, cf_error *const e)
     return cf_frames_feed(c->frames, s, e);
 }
 
-/* Is [offset, offset + len) the whole pack? Then its digest is checked too. */
-static cf_err stored_begin(cf_content *const c, const char *const pack, const uint64_t offset,
+/* Is [offset, offset + len) the whole pack of this extent? Then its digest is checked too. */
+static cf_err stored_begin(cf_content *const c, const cf_content_at at, const uint64_t offset,
                            const uint64_t len, cf_error *const e)
 {
     cf_stored stored = {0};
 
-    c->has_stored = offset == 0 && c->opts.stored_of != NULL &&
-                    c->opts.stored_of(c->opts.impl, pack, &stored) && stored.size_bytes == len;
+    c->has_stored = offset == 0 && c->visit->stored_of != NULL &&
+                    c->visit->stored_of(c->visit->impl, at, &stored) && stored.size_bytes == len;
     return c->has_stored ? cf_digest_check_begin(&c->stored, &stored, e) : CF_OK;
 }
 
-static void pack_prove(const cf_content *const c, const char *const pack)
+static void pack_prove(const cf_content *const c, const cf_content_at at)
 {
-    if (c->has_stored && c->visit->pack_proved != NULL)
-        c->visit->pack_proved(c->visit->impl, pack);
+    if (c->visit->pack_proved != NULL)
+        c->visit->pack_proved(c->visit->impl, at);
 }
 
 static cf_err get(const cf_content *const c, const char *const pack, const uint64_t offset,
@@ -249,7 +247,7 @@ static cf_err extent_decode(cf_content *const c, const uint8_t *const ready, con
     if (ready != NULL) {
         CF_TRY(cf_frames_feed(c->frames, cf_slice_of(ready, (size_t)x->stored_bytes), e));
     } else {
-        CF_TRY(stored_begin(c, x->pack, x->pack_offset, x->stored_bytes, e));
+        CF_TRY(stored_begin(c, c->at, x->pack_offset, x->stored_bytes, e));
         CF_TRY(get(c, x->pack, x->pack_offset, x->stored_bytes, stored_take, c, e));
     }
     return cf_frames_end(c->frames, e);
@@ -292,7 +290,7 @@ static cf_err extent_check(cf_content *const c, const uint8_t *const ready, cf_e
     if (!c->has_stored)
         return CF_OK;
     CF_TRY(cf_digest_check_end(&c->stored, e));
-    pack_prove(c, x->pack);
+    pack_prove(c, c->at);
     return CF_OK;
 }
 
@@ -304,7 +302,7 @@ static cf_err damage_tell(cf_content *const c, const cf_err code, cf_error *cons
 
     c->file.broken = true;
     if (code == CF_ERR_DAMAGE && c->visit->damaged != NULL)
-        return c->visit->damaged(c->visit->impl, c->at.item, c->extent, why, e);
+        return c->visit->damaged(c->visit->impl, c->at, /* whole= */ c->extent == NULL, why, e);
     if (code != CF_ERR_INTERRUPTED && c->extent != NULL)
         cf_error_prefix(why, "file '%.*s': pack '%s' at %llu", CF_SLICE_FMT(path), c->extent->pack,
                         (unsigned long long)c->extent->pack_offset);
@@ -342,15 +340,16 @@ static cf_err range_prove(cf_content *const c, const cf_ahead_range *const r,
 {
     cf_error why = {0};
 
-    CF_TRY(stored_begin(c, r->pack, r->offset, r->len, e));
+    const cf_content_at at = c->ahead.slots[r->slot_from].at;
+    CF_TRY(stored_begin(c, at, r->offset, r->len, e));
     if (!c->has_stored)
         return CF_OK;
     CF_TRY(cf_digest_check_add(&c->stored, cf_slice_of(bytes, (size_t)r->len), e));
     const cf_err err = cf_digest_check_end(&c->stored, &why);
     if (err == CF_OK)
-        pack_prove(c, r->pack);
+        pack_prove(c, at);
     else if (err == CF_ERR_DAMAGE && c->visit->pack_damaged != NULL)
-        return c->visit->pack_damaged(c->visit->impl, r->pack, &why, e);
+        return c->visit->pack_damaged(c->visit->impl, at, &why, e);
     return CF_OK; /* each extent is looked at by itself */
 }
 
@@ -419,7 +418,7 @@ static cf_err extents_read(cf_content *const c, const size_t total, cf_error *co
     for (c->at.extent = 0; c->at.extent < l->extent_total; c->at.extent++) {
         const cf_extent *const x = &l->extents[c->at.extent];
 
-        if (c->visit->wanted != NULL && !c->visit->wanted(c->visit->impl, x)) {
+        if (c->visit->wanted != NULL && !c->visit->wanted(c->visit->impl, c->at)) {
             c->file.broken = true;
             c->file.offset = x->file_offset + x->file_bytes;
             continue;

@@ -20,11 +20,11 @@
 #include "store/store.h"
 
 enum {
-    CF_CONTENT_AREA_BYTES = 4 * 1024 * 1024, /* of small extents, fetched ahead */
-    CF_CONTENT_SMALL_BYTES = 1024 * 1024,    /* stored; a longer extent is streamed on its own */
+    CF_CONTENT_AREA_BYTES = 2 * 1024 * 1024, /* of small extents, fetched ahead */
+    CF_CONTENT_SMALL_BYTES = 512 * 1024,     /* stored; a longer extent is streamed on its own */
     CF_CONTENT_AHEAD_TOTAL = 4096,           /* small extents fetched ahead */
     CF_CONTENT_GAP_BYTES = 32 * 1024,        /* ours: cheaper to read over than a request */
-    CF_CONTENT_BYTES = 12 * 1024 * 1024,     /* of a reader: window, context, buffers, connection */
+    CF_CONTENT_BYTES = 9 * 1024 * 1024,      /* of a reader: window, context, buffers, connection */
 };
 
 typedef struct cf_content_opts {
@@ -32,9 +32,6 @@ typedef struct cf_content_opts {
     const cf_world *world;
     const char *runs_prefix; /* "nodes/<node>/runs/" */
     pthread_mutex_t *large;  /* held while a large window is in use; NULL: there is one reader */
-    /* What the pack's line says; false: not known, then its digest is not checked. NULL: none is
-     * known. Any thread. */
-    bool (*stored_of)(void *impl, const char *pack, cf_stored *ret);
     /* Stored bytes came in. NULL: nobody counts. Any thread. An error stops the reading. */
     cf_err (*on_bytes)(void *impl, size_t stored_bytes, cf_error *e);
     bool
@@ -47,21 +44,28 @@ typedef struct cf_content_item {
     bool ends_with_md5; /* its last 16 bytes are the MD5 of all before */
 } cf_content_item;
 
+/* An extent, by the numbers of its item and in it. */
+typedef struct cf_content_at {
+    size_t item, extent;
+} cf_content_at;
+
 /* What the one who reads wants to see; impl of its own. */
 typedef struct cf_content_visit {
     /* NULL: nobody. All bytes in order, holes as zeros; verified at least by their frame. */
     cf_err (*write)(void *impl, size_t item, cf_slice bytes, cf_error *e);
     /* NULL: all. false: the extent is passed over, and its file not checked as a whole. */
-    bool (*wanted)(void *impl, const cf_extent *x);
-    /* NULL: the first damage is the answer. extent NULL: the file as a whole. CF_OK: go on, its file
-     * is not checked as a whole. */
-    cf_err (*damaged)(void *impl, size_t item, const cf_extent *extent, const cf_error *why,
-                      cf_error *e);
+    bool (*wanted)(void *impl, cf_content_at at);
+    /* What the line of the extent's pack says; false, NULL: not known, and its digest not checked.
+     */
+    bool (*stored_of)(void *impl, cf_content_at at, cf_stored *ret);
+    /* NULL: the first damage is the answer. whole: of the file as a whole, not of this extent.
+     * CF_OK: go on, and the file is not checked as a whole. */
+    cf_err (*damaged)(void *impl, cf_content_at at, bool whole, const cf_error *why, cf_error *e);
     /* NULL: nobody. A pack of small extents was read whole, and its stored digest is wrong; its
      * extents are looked at all the same. */
-    cf_err (*pack_damaged)(void *impl, const char *pack, const cf_error *why, cf_error *e);
-    /* NULL: nobody. The stored digest of this pack is right. */
-    void (*pack_proved)(void *impl, const char *pack);
+    cf_err (*pack_damaged)(void *impl, cf_content_at at, const cf_error *why, cf_error *e);
+    /* NULL: nobody. The stored digest of the extent's pack is right. */
+    void (*pack_proved)(void *impl, cf_content_at at);
     /* NULL: nobody. whole: read to its end, and all of it is as it should be. */
     void (*done)(void *impl, size_t item, bool whole);
     void *impl;

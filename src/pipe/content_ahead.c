@@ -71,7 +71,7 @@ void cf_ahead_plan(cf_ahead *const a, const cf_content_item *const items, const 
         for (; room && at.extent < l->extent_total; at.extent++) {
             const cf_extent *const x = &l->extents[at.extent];
 
-            if (cf_extent_is_small(x) && (visit->wanted == NULL || visit->wanted(visit->impl, x)))
+            if (cf_extent_is_small(x) && (visit->wanted == NULL || visit->wanted(visit->impl, at)))
                 room = slot_add(a, x, at, &bytes);
         }
     }

@@ -8,12 +8,7 @@
 
 #include "pipe/content.h"
 
-/* A place in the items: the next extent. */
-typedef struct cf_content_at {
-    size_t item, extent;
-} cf_content_at;
-
-enum { CF_CONTENT_PLAN_BYTES = 3 * 1024 * 1024 }; /* of the area, the rest is for gaps */
+enum { CF_CONTENT_PLAN_BYTES = 3 * 512 * 1024 }; /* of the area, the rest is for gaps */
 
 /* One small extent that is to be fetched, or was. */
 typedef struct cf_ahead_slot {
