@@ -128,7 +128,9 @@ static const cf_command table[CF_CMD_COUNT] = {
                       0, 0, cf_cli_prune},
     [CF_CMD_TAG] = {"tag", "add or remove tags of a snapshot", "RUN|latest --add T",
                     "Tags are facts that are only ever added, nothing is overwritten. A "
-                    "snapshot tagged 'keep' is never pruned.",
+                    "snapshot tagged 'keep' is never pruned. Fails when a prune took the snapshot "
+                    "before the tag was there, and with exit code 11 when one is running that may "
+                    "not have seen it.",
                     "chunkferry tag --repo s3://backups/prod --node kdb-1 latest --add keep "
                     "--add before-upgrade",
                     "summary: node, snapshot, tags", 1, 1, cf_cli_tag},
@@ -160,11 +162,16 @@ static const cf_command table[CF_CMD_COUNT] = {
                        "proved, proved_age_s, lease, leftovers, late; and summary: nodes, late",
                        0, 0, cf_cli_status},
     [CF_CMD_UNLOCK] = {"unlock", "end a run that is stuck", "",
-                       "Shows the lease of a node and who holds it. A run that is dead is "
-                       "fenced: it can never commit, and the next backup starts at once. With "
-                       "--force also one whose lease is live. Nothing is deleted.",
+                       "Shows the leases of a node's runs that are under way, and who holds them. "
+                       "A run that is dead is fenced: it can never commit, and what it uploaded is "
+                       "left to prune. With --force also one whose lease is live: it goes on and "
+                       "fails at its commit. Nothing is deleted.\n\n"
+                       "It is seldom needed: a lease runs out 5 minutes after its last renewal, "
+                       "and then the next backup takes over by itself, with what was uploaded.",
                        "chunkferry unlock --repo s3://backups/prod --node kdb-1",
-                       "summary: node, lease, run, state, fenced", 0, 0, cf_cli_unlock},
+                       "lease: node, lease, run, state, host, pid, since, renewed, runs_out, "
+                       "fenced; and summary: node, leases, fenced",
+                       0, 0, cf_cli_unlock},
     [CF_CMD_INSPECT] = {"inspect",
                         "say what a node's directory is, and whether it could be backed up",
                         "--db DIR",

@@ -4,6 +4,7 @@
  */
 #include "repo/tag.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "repo/json.h"
@@ -235,4 +236,16 @@ bool cf_tags_have(const json_t *const tags, const char *const tag)
             return true;
     }
     return false;
+}
+
+char *cf_tags_text(const json_t *const tags)
+{
+    const size_t room = json_array_size(tags) * (CF_TAG_LEN_MAX + 2) + 1;
+    char *const text = cf_alloc(room, 1);
+    size_t used = 0;
+
+    for (size_t i = 0; text != NULL && i < json_array_size(tags); i++)
+        used += (size_t)snprintf(text + used, room - used, "%s%s", i > 0 ? ", " : "",
+                                 json_string_value(json_array_get(tags, i)));
+    return text;
 }

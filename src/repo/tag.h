@@ -42,6 +42,8 @@ CF_NODISCARD cf_err cf_tags_load(const cf_repo *repo, const char *node, const cf
                                  cf_tag_bad_fn bad, void *impl, json_t **ret, cf_error *e);
 /* tags: an array, or NULL for none. */
 bool cf_tags_have(const json_t *tags, const char *tag);
+/* "a, b"; "" for none. Owned by the caller; NULL without memory. */
+char *cf_tags_text(const json_t *tags);
 /* One mark's body onto a set (an object whose keys are the tags). Pure. CF_ERR_DAMAGE. */
 CF_NODISCARD cf_err cf_tags_fold(json_t *set, const json_t *body, cf_error *e);
 
