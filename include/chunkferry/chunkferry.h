@@ -86,6 +86,8 @@ typedef struct cf_backup_opts {
     size_t exclude_total;
     bool one_file_system; /* mount points are stored, and not gone into */
     bool force;           /* files that seem unchanged are read too */
+    const char *const *tags; /* of the new snapshot; "keep" pins it */
+    size_t tag_total;
 } cf_backup_opts;
 
 typedef struct cf_backup_result {

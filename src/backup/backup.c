@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "repo/tag.h"
 #include "s3/base/cleanup.h"
 #include "store/open.h"
 
@@ -56,6 +57,19 @@ static void release_lease(cf_backup *const b)
             ignored.message, CF_LEASE_TTL_S / 60);
 }
 
+/* The snapshot stands, with or without its tags: the message says so. No prune can have it yet, so
+ * the mark alone is enough. */
+static cf_err put_tags(const cf_backup *const b, cf_error *const e)
+{
+    const cf_tag_change change = {.add = b->opts->tags, .add_total = b->opts->tag_total};
+
+    if (change.add_total == 0)
+        return CF_OK;
+    CF_TRY_AS(cf_tag_put(&b->repo, b->opts->node, &b->claim.run.id, &change, e), e,
+              "snapshot '%s' is committed, but it could not be tagged", b->claim.run.id.text);
+    return CF_OK;
+}
+
 static cf_err rehearse(cf_backup *const b, cf_error *const e)
 {
     CF_TRY(cf_backup_find_parent(b, e));
@@ -68,6 +82,8 @@ static cf_err opts_check(const cf_backup_opts *const o, cf_error *const e)
     CF_ENSURE(o->node != NULL, e, CF_ERR_USAGE,
               "no node given\nHINT: --node NAME, or set CHUNKFERRY_NODE");
     CF_TRY(cf_node_name_check(o->node, e));
+    for (size_t i = 0; i < o->tag_total; i++)
+        CF_TRY(cf_tag_check(o->tags[i], e));
     CF_ENSURE(o->profile != NULL, e, CF_ERR_USAGE, "no profile given\nHINT: --profile kurrentdb");
     const cf_profile *const profile = cf_profile_find(o->profile);
     CF_ENSURE(profile != NULL, e, CF_ERR_USAGE,
@@ -143,6 +159,7 @@ cf_err cf_backup_run_on(const cf_ctx *const ctx, const cf_backup_opts *const opt
             b.profile->last_look(b.source, e)); /* 6. did the node change in a way that matters? */
         CF_TRY(cf_backup_commit(&b, e)); /* 7. segments, then the commit point: one PUT, last */
         release_lease(&b);               /* 8. */
+        CF_TRY(put_tags(&b, e));
     }
     result_fill(&b, ret);
     return CF_OK;

@@ -33,15 +33,16 @@ static const cf_command table[CF_CMD_COUNT] = {
          "files_new, files_reused, bytes_source, bytes_read, "
          "bytes_changed, bytes_uploaded, packs_new, requests, duration_s",
          0, 0, cf_cli_backup},
-    [CF_CMD_LIST] = {"list", "list snapshots", "",
-                     "Lists the snapshots of one node, or of all nodes of the repository, oldest "
-                     "first. Reads one small object a snapshot.",
-                     "chunkferry list --repo s3://backups/prod --node kdb-1",
-                     "snapshot: snapshot, node, time, profile, version, parent, files_total, "
-                     "files_new, files_reused, bytes_source, bytes_read, "
-                     "bytes_uploaded, packs_total, bytes_stored, writer; warning; and summary: "
-                     "snapshots, nodes",
-                     0, 0, cf_cli_list},
+    [CF_CMD_LIST] =
+        {"list", "list snapshots", "",
+         "Lists the snapshots of one node, or of all nodes of the repository, oldest "
+         "first. Reads one small object a snapshot.",
+         "chunkferry list --repo s3://backups/prod --node kdb-1",
+         "snapshot: snapshot, node, time, profile, version, parent, files_total, "
+         "files_new, files_reused, bytes_source, bytes_read, "
+         "bytes_uploaded, packs_total, bytes_stored, writer, tags; warning; and summary: "
+         "snapshots, nodes",
+         0, 0, cf_cli_list},
     [CF_CMD_SHOW] = {"show", "show one snapshot", "latest|RUN",
                      "Shows what a snapshot holds: the node as it was, its checkpoints and "
                      "hazards, totals and marks. With -v also its files.",
@@ -49,7 +50,7 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, "
                      "node, time, profile, version, parent, files_total, "
                      "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, "
-                     "packs_total, bytes_stored, writer, facts, marks",
+                     "packs_total, bytes_stored, writer, facts, marks, tags",
                      1, 1, cf_cli_show},
     [CF_CMD_RESTORE] =
         {"restore", "restore a node", "latest|RUN --target DIR",

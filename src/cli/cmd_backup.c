@@ -5,8 +5,8 @@
 #include "cli/cli.h"
 #include "s3/base/num.h"
 
-/* excludes: CF_MANY_MAX entries, borrowed by ret. */
-static cf_err opts_fill(const cf_cli *const c, const char **const excludes,
+/* excludes, tags: CF_MANY_MAX entries each, borrowed by ret. */
+static cf_err opts_fill(const cf_cli *const c, const char **const excludes, const char **const tags,
                         cf_backup_opts *const ret, cf_error *const e)
 {
     static const char *const sources[] = {"live", "stopped", NULL};
@@ -28,6 +28,8 @@ static cf_err opts_fill(const cf_cli *const c, const char **const excludes,
         .exclude_total = cf_values_each(v, CF_OPT_EXCLUDE, excludes),
         .one_file_system = cf_values_on(v, CF_OPT_ONE_FILE_SYSTEM),
         .force = cf_values_on(v, CF_OPT_FORCE),
+        .tags = tags,
+        .tag_total = cf_values_each(v, CF_OPT_TAG, tags),
     };
 
     CF_TRY(cf_cli_remote(c, &o.remote, e));
@@ -94,11 +96,11 @@ static cf_err strict_check(const cf_cli *const c, const cf_backup_result *const 
 
 cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
 {
-    const char *excludes[CF_MANY_MAX];
+    const char *excludes[CF_MANY_MAX], *tags[CF_MANY_MAX];
     cf_backup_opts o = {0};
     cf_backup_result r = {0};
 
-    CF_TRY(opts_fill(c, excludes, &o, e));
+    CF_TRY(opts_fill(c, excludes, tags, &o, e));
     CF_TRY(cf_backup_run(c->ctx, &o, &r, e));
     text_print(c->output, &o, &r);
     cf_output_object(

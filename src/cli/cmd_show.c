@@ -8,6 +8,7 @@
 #include "repo/json.h"
 #include "repo/manifest.h"
 #include "repo/mark.h"
+#include "repo/tag.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/hash.h"
@@ -17,12 +18,13 @@ typedef struct shower {
     cf_cli *cli;
     cf_opened opened;
     cf_root *root;
-    json_t *marks;
+    json_t *marks, *tags;
 } shower;
 
 static void shower_deinit(shower *const s)
 {
     json_decref(s->marks);
+    json_decref(s->tags);
     cf_root_free(s->root);
     cf_opened_close(&s->opened);
 }
@@ -84,6 +86,23 @@ static void facts_print(cf_output *const out, const json_t *const facts, const i
     }
 }
 
+static void tag_bad(void *const impl, const cf_mark *const mark, const char *const why)
+{
+    (void)mark;
+    cf_output_log(((shower *)impl)->cli->output, CF_LOG_WARN, why);
+}
+
+static cf_err tags_take(shower *const s, const char *const node, const cf_run_id *const id,
+                        cf_error *const e)
+{
+    CF_CLEANUP(json_decrefp) json_t *all = NULL;
+
+    CF_TRY(cf_tags_load(&s->opened.repo, node, id, tag_bad, s, &all, e));
+    json_t *const found = json_object_get(all, id->text);
+    s->tags = found != NULL ? json_incref(found) : json_array();
+    return CF_OK;
+}
+
 static void text_print(const shower *const s, const char *const node)
 {
     cf_output *const out = s->cli->output;
@@ -102,6 +121,10 @@ static void text_print(const shower *const s, const char *const node)
                    cf_size_render(t->source_bytes, source), t->packs_total,
                    cf_size_render(t->stored_bytes, stored),
                    cf_size_render(t->uploaded_bytes, sent));
+    if (json_array_size(s->tags) > 0) {
+        CF_CLEANUP(cf_freep) char *words = cf_tags_text(s->tags);
+        cf_output_text(out, "  tags      %s\n", words != NULL ? words : "");
+    }
     for (size_t i = 0; i < json_array_size(s->marks); i++)
         cf_output_text(out, "  mark      %s\n", json_string_value(json_array_get(s->marks, i)));
     cf_output_text(out, "  as it was\n");
@@ -121,12 +144,14 @@ cf_err cf_cli_show(cf_cli *const c, cf_error *const e)
     CF_TRY(cf_snapshot_find(&s.opened.repo, node, c->values.arg[0], &id, e));
     CF_TRY(cf_snapshot_load(&s.opened.repo, node, &id, &s.root, e));
     CF_TRY(cf_mark_each(&s.opened.repo, node, &id, mark_add, &s, e));
+    CF_TRY(tags_take(&s, node, &id, e));
     text_print(&s, node);
     if (c->output->verbose > 0)
         CF_TRY(files_print(&s, node, e));
     json_t *const summary = cf_snapshot_object("summary", node, s.root);
     (void)json_object_set(summary, "facts", s.root->facts);
     (void)json_object_set(summary, "marks", s.marks);
+    (void)json_object_set(summary, "tags", s.tags);
     cf_output_object(c->output, summary);
     return CF_OK;
 }
