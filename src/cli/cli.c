@@ -67,22 +67,26 @@ static const cf_command table[CF_CMD_COUNT] = {
          "files_restored, files_kept, bytes_target, "
          "bytes_written, bytes_downloaded, requests, duration_s, closing_words",
          1, 1, cf_cli_restore},
-    [CF_CMD_DIFF] = {"diff", "show what changed between two snapshots", "RUN RUN",
-                     "Compares the manifests of two snapshots of a node: files that came, "
-                     "went or changed, and the bytes that are new. Reads no file data.",
-                     "chunkferry diff --repo s3://backups/prod --node kdb-1 "
-                     "20261120T153012Z-89abcdef latest",
-                     "file: path, change (added, removed, changed, metadata), bytes_before, "
-                     "bytes_after; and summary: from, to, node, added, removed, changed, "
-                     "metadata, bytes_added, bytes_removed",
-                     2, 2, cf_cli_diff},
-    [CF_CMD_DUMP] = {"dump", "write one file of a snapshot to standard output", "latest|RUN PATH",
-                     "Writes the content of one file, as 'chunkferry show -v' names it, to "
-                     "standard output. Every byte is verified before it is written; at the "
-                     "end also the whole.",
-                     "chunkferry dump --repo s3://backups/prod --node kdb-1 latest "
-                     "db/chaser.chk > chaser.chk",
-                     "nothing: standard output is the file", 2, 2, cf_cli_dump},
+    [CF_CMD_DIFF] =
+        {"diff", "show what changed between two snapshots", "RUN RUN",
+         "Compares the manifests of two snapshots of a node: files that came (+), went (-) or "
+         "changed "
+         "(M), with their sizes; with -v also those of which only mode, owner or time changed (m). "
+         "At the end the bytes, and what the change takes in the repository. Reads no file data.",
+         "chunkferry diff --repo s3://backups/prod --node kdb-1 20261120T153012Z-89abcdef latest",
+         "file: path, change (added, removed, changed, metadata), bytes_before, bytes_after; and "
+         "summary: node, from, to, added, removed, changed, metadata, bytes_added, bytes_removed, "
+         "packs_new, bytes_stored_new",
+         2, 2, cf_cli_diff},
+    [CF_CMD_DUMP] =
+        {"dump", "write one file of a snapshot to standard output", "latest|RUN PATH",
+         "Writes the content of one file, named as 'chunkferry show -v' names it, to "
+         "standard output. No byte is written before the checksum of its frame was "
+         "checked; at the end the whole is checked by its SHA-256. When that fails, the "
+         "exit code is 4, and what was written is not to be trusted.",
+         "chunkferry dump --repo s3://backups/prod --node kdb-1 latest "
+         "db/chaser.chk > chaser.chk",
+         "nothing: standard output is the file, also with --json", 2, 2, cf_cli_dump},
     [CF_CMD_VERIFY] =
         {"verify", "check that snapshots can be restored", "[latest|RUN|all]",
          "Without flags: the descriptor, roots and their chain, segments and every line of them, "
@@ -153,15 +157,26 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "snapshots_copied, snapshots_skipped, snapshots_failed, packs_copied, "
                      "packs_reused, bytes_copied, requests, duration_s",
                      0, 1, cf_cli_copy},
-    [CF_CMD_STATUS] = {"status", "say how each node stands", "",
-                       "Per node: the newest snapshot and its age, what it holds, the runs it "
-                       "rests on, when it was last proved by verify --read-data, a lease that "
-                       "is held, and what dead runs left behind. With --max-age exit code 5 "
-                       "tells monitoring that a node is late.",
-                       "chunkferry status --repo s3://backups/prod --max-age 26h",
-                       "node: node, snapshot, time, age_s, bytes_source, bytes_stored, runs, "
-                       "proved, proved_age_s, lease, leftovers, late; and summary: nodes, late",
-                       0, 0, cf_cli_status},
+    [CF_CMD_STATUS] =
+        {"status", "say how each node stands", "",
+         "Per node: the newest snapshot and its age by the store's clock, what it holds, on how "
+         "many "
+         "runs it rests, when a snapshot of the node was last proved by verify --read-data, the "
+         "run "
+         "that is under way, and what dead runs left behind. With --max-age exit code 5 tells "
+         "monitoring that a node is late, or has no snapshot.\n\n"
+         "A node costs about ten small requests, and one more for each 1,000 snapshots, so it may "
+         "run "
+         "every few minutes.",
+         "chunkferry status --repo s3://backups/prod --max-age 26h",
+         "node: node, snapshots, bytes_source, bytes_stored, packs, runs, damage_marks (of the "
+         "newest "
+         "snapshot), lease (null, or number, state, run, host, pid, since), leftovers (runs, "
+         "bytes, "
+         "measured: false when there are more bytes), late; with a snapshot also snapshot, time, "
+         "age_s; with a proof also proved, proved_snapshot, proved_age_s; warning; and summary: "
+         "nodes, late",
+         0, 0, cf_cli_status},
     [CF_CMD_UNLOCK] = {"unlock", "end a run that is stuck", "",
                        "Shows the leases of a node's runs that are under way, and who holds them. "
                        "A run that is dead is fenced: it can never commit, and what it uploaded is "
