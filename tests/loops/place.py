@@ -56,6 +56,7 @@ class Place:
     conditional = True
 
     def __init__(self):
+        self.before = []        # words before the program's name
         self.dir = scratch()
         self.runs = collections.deque(maxlen=8)
         self.env = ferry.environment(TMPDIR=self.dir)
@@ -70,7 +71,7 @@ class Place:
 
     def start(self, words, **env):
         """The program, running; finish() ends it."""
-        process = subprocess.Popen([str(ferry.BINARY), *map(str, words)], env={**self.env, **{k: str(v) for k, v in env.items()}},
+        process = subprocess.Popen([*self.before, str(ferry.BINARY), *map(str, words)], env={**self.env, **{k: str(v) for k, v in env.items()}},
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="backslashreplace")
         process.words, process.began = [str(w) for w in words], time.monotonic()
         return process
