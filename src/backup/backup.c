@@ -137,6 +137,34 @@ cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts,
     return cf_backup_run_on(&full, opts, store, ret, e);
 }
 
+static cf_err steps(cf_backup *const b, cf_error *const e)
+{
+    CF_TRY(cf_backup_claim(b, e)); /* 1, 2. lease and parent: nobody prunes what we name */
+    CF_TRY(cf_backup_plan(b, e));  /* 3, 4. preflight, plan, and the cut is pinned */
+    CF_TRY(cf_backup_read(b, e));  /* 5. bytes before claim, in the profile's order */
+    CF_TRY(b->profile->last_look(b->source, e)); /* 6. did the node change in a way that matters? */
+    CF_TRY(cf_backup_commit(b, e)); /* 7. segments, then the commit point: one PUT, last */
+    release_lease(b);               /* 8. */
+    return put_tags(b, e);
+}
+
+/* A run that slept was perhaps fenced, and its parent then pruned: what it misses is no damage. */
+static cf_err explain(const cf_backup *const b, const cf_err err, cf_error *const e)
+{
+    const cf_run_id *const run = &b->claim.run.id;
+    bool decided = false;
+
+    if (err != CF_ERR_DAMAGE || run->text[0] == '\0' ||
+        cf_run_is_decided(&b->repo, b->opts->node, run, &decided, /* e= */ NULL) != CF_OK ||
+        !decided)
+        return err;
+    CF_FAIL(e, CF_ERR_FENCED,
+            "run '%s' was fenced while it slept, and what it went on from is pruned: no snapshot "
+            "was made\n"
+            "HINT: run the backup again",
+            run->text);
+}
+
 cf_err cf_backup_run_on(const cf_ctx *const ctx, const cf_backup_opts *const opts,
                         cf_store *const store, cf_backup_result *const ret, cf_error *const e)
 {
@@ -149,18 +177,10 @@ cf_err cf_backup_run_on(const cf_ctx *const ctx, const cf_backup_opts *const opt
     CF_TRY(opts_check(opts, e));
     CF_TRY(memory_plan(opts, &b.memory, e));
     CF_TRY(cf_backup_connect(&b, e)); /* the repository, checked before the node is touched */
-    if (opts->dry_run) {
+    if (opts->dry_run)
         CF_TRY(rehearse(&b, e));
-    } else {
-        CF_TRY(cf_backup_claim(&b, e)); /* 1, 2. lease and parent: nobody prunes what we name */
-        CF_TRY(cf_backup_plan(&b, e));  /* 3, 4. preflight, plan, and the cut is pinned */
-        CF_TRY(cf_backup_read(&b, e));  /* 5. bytes before claim, in the profile's order */
-        CF_TRY(
-            b.profile->last_look(b.source, e)); /* 6. did the node change in a way that matters? */
-        CF_TRY(cf_backup_commit(&b, e)); /* 7. segments, then the commit point: one PUT, last */
-        release_lease(&b);               /* 8. */
-        CF_TRY(put_tags(&b, e));
-    }
+    else
+        CF_TRY(explain(&b, steps(&b, e), e));
     result_fill(&b, ret);
     return CF_OK;
 }
