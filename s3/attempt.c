@@ -237,9 +237,11 @@ static cf_err exchange(attempt *t, s3_verdict *ret, cf_error *e)
                                 .on_body_impl = t};
     const uint64_t sent_before = a->bytes_sent;
     const uint64_t received_before = a->bytes_received;
+    const uint64_t paced_before = a->paced_ms;
     const uint64_t start_ms = c->world->mono_ms(c->world->impl);
     const cf_err err = c->http->ops->perform(c->http, &rq, a, e);
     const uint64_t duration_ms = c->world->mono_ms(c->world->impl) - start_ms;
+    t->reply->queued_ms += a->paced_ms - paced_before;
     t->answered_utc_ms = t->signed_utc_ms + (int64_t)duration_ms;
     if (a->end == S3_HTTP_END_ANSWER)
         answer_judge(t, ret);

@@ -64,7 +64,8 @@ struct s3_reply {
     cf_buf body;
     uint32_t tries;
     uint64_t cred_generation; /* of the keys the last attempt was signed with */
-    uint64_t queued_ms; /* of all attempts: waited for a place among the client's own requests */
+    uint64_t queued_ms; /* of all attempts: waited for a place among the client's own requests, and
+                           for the pace: no time of the deadline's */
     /* Some attempt may have been carried out at the server without a good answer reaching us: a
      * lost or broken answer, or a 5xx. */
     bool maybe_done;

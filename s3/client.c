@@ -111,7 +111,8 @@ static cf_err client_open(s3_client *c, const s3_client_opts *o, cf_error *e)
                                         .connect_timeout_ms = o->connect_timeout_ms,
                                         .ca_bundle = first_set(o->ca_bundle, settings.ca_bundle),
                                         .user_agent = o->user_agent,
-                                        .world = c->world};
+                                        .world = c->world,
+                                        .pace = o->pace};
         CF_TRY(s3_http_curl_new(&http, &c->http, e));
     }
     return s3_pool_new(c, o->parts_in_flight_max, (size_t)c->part_bytes, &c->pool, e);

@@ -48,6 +48,7 @@ typedef struct s3_http_answer {
     int status;  /* 0: no status line came */
     cf_buf head; /* "name: value\n" lines of the last head; names in lower case */
     uint64_t bytes_sent, bytes_received; /* of bodies */
+    uint64_t paced_ms;                   /* waited for the pace; sum over all exchanges */
 } s3_http_answer;
 
 void s3_http_answer_init(s3_http_answer *a);
@@ -98,6 +99,7 @@ typedef struct s3_http_curl_opts {
     const char *ca_bundle;       /* NULL: the system's; PEM file; copied */
     const char *user_agent;      /* copied */
     const cf_world *world;       /* borrowed: clock and the wish to stop */
+    struct cf_pace *pace;        /* borrowed; NULL: no limits */
 } s3_http_curl_opts;
 
 /* libcurl: HTTP/1.1, certificates checked, idle connections kept 5 s (S3 closes them then), no

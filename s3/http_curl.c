@@ -8,10 +8,12 @@
  */
 #include <curl/curl.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/http.h"
+#include "s3/pace.h"
 #include "s3/wait.h"
 
 enum {
@@ -19,11 +21,15 @@ enum {
     DNS_CACHE_S = 60, /* S3 spreads load over many addresses */
     RECEIVE_BUFFER = 256 * 1024,
     SEND_BUFFER = 512 * 1024,
+    PACED_BUFFER_MIN = 1024,      /* libcurl's least */
+    PACED_WINDOW_MIN = 16 * 1024, /* of the socket: what the server may send ahead of the pace */
+    PACED_WINDOW_MAX = 1024 * 1024,
 };
 
 typedef struct curl_impl {
     s3_http base; /* first: s3_http* is curl_impl* */
     const cf_world *world;
+    cf_pace *pace; /* borrowed; NULL: none */
     char *ca_bundle, *user_agent;
     uint32_t connect_timeout_ms;
     pthread_mutex_t lock;
@@ -54,6 +60,19 @@ static void curl_once_init(void)
     curl_once_code = curl_global_init(CURL_GLOBAL_ALL);
 }
 
+/* false: the wish to stop came meanwhile. Last words are few and go at once. */
+static bool pace_keep(exchange *x, cf_pace_way way, size_t len)
+{
+    const cf_world *const w = x->impl->world;
+
+    if (x->impl->pace == NULL || x->rq->ignore_stop)
+        return true;
+    x->a->paced_ms += cf_pace_wait(x->impl->pace, way, len);
+    x->moved_ms = w->mono_ms(w->impl); /* the wait was ours: no stall */
+    x->stopped = w->stopping(w->impl);
+    return !x->stopped;
+}
+
 static size_t on_header(char *ptr, size_t size, size_t count, void *user)
 {
     exchange *x = user;
@@ -74,6 +93,8 @@ static size_t on_write(char *ptr, size_t size, size_t count, void *user)
     long status = 0;
 
     x->a->bytes_received += bytes.len;
+    if (!pace_keep(x, CF_PACE_DOWN, bytes.len))
+        return bytes.len + 1;
     if (x->rq->on_body == NULL || bytes.len == 0)
         return bytes.len;
     (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
@@ -88,8 +109,10 @@ static size_t on_read(char *ret, size_t size, size_t count, void *user)
     exchange *x = user;
     const size_t room = size * count;
     const size_t left = x->rq->body.len - x->body_at;
-    const size_t len = left < room ? left : room;
+    const size_t len = cf_pace_step(x->impl->pace, CF_PACE_UP, left < room ? left : room);
 
+    if (len > 0 && !pace_keep(x, CF_PACE_UP, len))
+        return CURL_READFUNC_ABORT;
     if (len > 0)
         memcpy(ret, x->rq->body.ptr + x->body_at, len);
     x->body_at += len;
@@ -275,6 +298,23 @@ static cf_err headers_render(const s3_http_request *rq, struct curl_slist **ret,
     return CF_OK;
 }
 
+static size_t clamp(size_t n, size_t least, size_t most)
+{
+    return n < least ? least : n > most ? most : n;
+}
+
+/* The kernel's buffer would take megabytes ahead of the pace. */
+static int on_socket(void *user, curl_socket_t socket, curlsocktype purpose)
+{
+    const curl_impl *const p = user;
+    const uint64_t rate = cf_pace_rate(p->pace, CF_PACE_DOWN);
+    const int window = (int)clamp((size_t)(rate / 4), PACED_WINDOW_MIN, PACED_WINDOW_MAX);
+
+    if (purpose == CURLSOCKTYPE_IPCXN && rate > 0)
+        (void)setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window));
+    return CURL_SOCKOPT_OK;
+}
+
 /* First failure of a row of setopt calls. */
 #define SET(handle, option, value)                                                                 \
     do {                                                                                           \
@@ -305,7 +345,9 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
     SET(h, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
     /* Refused when an exchange that failed early has left its buffer behind: it has this size
      * already then. */
-    (void)curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER);
+    (void)curl_easy_setopt(h, CURLOPT_BUFFERSIZE,
+                           (long)clamp(cf_pace_step(p->pace, CF_PACE_DOWN, RECEIVE_BUFFER),
+                                       PACED_BUFFER_MIN, RECEIVE_BUFFER));
     (void)curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER);
     SET(h, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy's CONNECT has none of ours */
     SET(h, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2); /* AWS's own minimum */
@@ -314,6 +356,8 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
     if (p->ca_bundle != NULL)
         SET(h, CURLOPT_CAINFO, p->ca_bundle);
     SET(h, CURLOPT_USERAGENT, p->user_agent);
+    SET(h, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    SET(h, CURLOPT_SOCKOPTDATA, (void *)(uintptr_t)p);
     return code;
 }
 
@@ -422,6 +466,7 @@ cf_err s3_http_curl_new(const s3_http_curl_opts *opts, s3_http **ret, cf_error *
     (void)pthread_cond_init(&p->freed, NULL);
     CF_CLEANUP(s3_http_freep) s3_http *owned = &p->base;
     p->world = opts->world;
+    p->pace = opts->pace;
     p->connect_timeout_ms = opts->connect_timeout_ms;
     p->user_agent = cf_strdup(opts->user_agent);
     CF_ENSURE(p->user_agent != NULL, e, CF_ERR_NO_MEMORY, "allocate the user agent");

@@ -14,6 +14,7 @@
 
 #include "s3/buf.h"
 #include "s3/err.h"
+#include "s3/pace.h"
 #include "s3/world.h"
 
 #ifdef __cplusplus
@@ -48,6 +49,7 @@ typedef struct cf_ctx {
                 const char *text); /* NULL: none. text may hold "\nHINT: ..." */
     void (*progress)(void *impl, const cf_progress *p); /* NULL: none; called often */
     void *impl;
+    struct cf_pace *pace; /* NULL: no limits of bandwidth; shared by all stores of the command */
 } cf_ctx;
 
 /* Where the repository is and how to reach it. */

@@ -126,6 +126,7 @@ typedef struct s3_client_opts {
     uint32_t parts_in_flight_max; /* 0: 4; part buffers of the whole client: memory is
                                      parts_in_flight_max * part_bytes */
     const cf_world *world;        /* NULL: cf_world_real(); borrowed */
+    struct cf_pace *pace; /* NULL: as fast as it goes; borrowed. Bodies count, of retries too */
     void (*trace)(void *trace_impl, const s3_trace *t); /* NULL: none; called from any thread */
     void *trace_impl;
     /* NULL: getenv. For tests and embedding: value or NULL, borrowed until the client is made. */

@@ -4,11 +4,14 @@
  */
 #include "cli/cli.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/limits.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/fs.h"
+#include "s3/base/num.h"
 
 static const cf_command table[CF_CMD_COUNT] = {
     [CF_CMD_INIT] = {"init", "make a repository", "",
@@ -285,11 +288,42 @@ static bool word_handle(const int argc, char *const *const argv, FILE *const out
     return false;
 }
 
+/* How far it came, and what to do: the story of an interruption is the same wherever it was
+ * noticed. What was noticed stays, where it says more than the word. */
+static void interruption_tell(const cf_cli *const c, const cf_command_id id,
+                              const cf_limits *const limits, cf_error *const e)
+{
+    static const cf_command_id resumable[] = {CF_CMD_BACKUP, CF_CMD_RESTORE, CF_CMD_COPY,
+                                              CF_CMD_PRUNE};
+    const cf_progress *const p = &c->output->last;
+    const bool over = cf_limits_time_is_over(limits);
+    char far[160] = "", done[CF_SIZE_TEXT_SIZE], total[CF_SIZE_TEXT_SIZE];
+    char noticed[512] = "";
+    bool goes_on = false;
+
+    for (size_t i = 0; i < sizeof(resumable) / sizeof(resumable[0]); i++)
+        goes_on = goes_on || resumable[i] == id;
+    if (p->phase != NULL)
+        (void)snprintf(far, sizeof(far), " while %s: %s of %s, %llu of %llu files", p->phase,
+                       cf_size_render(p->done_bytes, done), cf_size_render(p->total_bytes, total),
+                       (unsigned long long)p->done_files, (unsigned long long)p->total_files);
+    if (strcmp(e->message, "interrupted") != 0)
+        (void)snprintf(noticed, sizeof(noticed), "\n  %.*s", (int)strcspn(e->message, "\n"),
+                       e->message);
+    (void)cf_error_set(e, CF_ERR_INTERRUPTED, __FILE__, __LINE__, "%s%s%.500s\nHINT: %s",
+                       over ? "stopped, the time of --max-duration is over" : "interrupted", far,
+                       noticed,
+                       goes_on ? "run the same command again: it goes on from what is done"
+                               : "nothing was harmed; run the same command again");
+}
+
 static cf_err command_run(cf_cli *const c, const int argc, char *const *const argv, FILE *const out,
                           cf_error *const e)
 {
+    CF_CLEANUP(cf_limits_deinit) cf_limits limits = {0};
     cf_command_id id = CF_CMD_COUNT;
     cf_output *const o = c->output;
+    cf_ctx limited = *c->ctx;
 
     /* --json counts before the words are parsed, so that a usage error is JSON too. */
     if (strcmp(argv[1], "manual") == 0) /* of a command that is none */
@@ -303,7 +337,12 @@ static cf_err command_run(cf_cli *const c, const int argc, char *const *const ar
         cf_manual_help(out, id);
         return CF_OK;
     }
-    CF_TRY(table[id].run(c, e));
+    CF_TRY(cf_limits_init(&limits, &c->values, &limited, e));
+    c->ctx = &limited;
+    const cf_err err = table[id].run(c, e);
+    if (err == CF_ERR_INTERRUPTED)
+        interruption_tell(c, id, &limits, e);
+    CF_TRY(err);
     return cf_output_close(o, e);
 }
 

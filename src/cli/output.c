@@ -140,6 +140,7 @@ void cf_output_progress(void *const impl, const cf_progress *const p)
     cf_output *const o = impl;
     char done[CF_SIZE_TEXT_SIZE], total[CF_SIZE_TEXT_SIZE], rate[CF_SIZE_TEXT_SIZE];
 
+    o->last = *p;
     if (!o->terminal || o->json)
         return;
     const uint64_t now = o->world->mono_ms(o->world->impl);
@@ -221,6 +222,6 @@ cf_err cf_output_close(cf_output *const o, cf_error *const e)
     line_clear(o);
     CF_ENSURE(!o->incomplete, e, CF_ERR_NO_MEMORY, "a line of the output could not be made");
     CF_ENSURE(fflush(o->out) == 0 && ferror(o->out) == 0, e, CF_ERR_IO,
-              "standard output could not be written");
+              "the command is done, but standard output could not be written");
     return CF_OK;
 }

@@ -19,8 +19,9 @@ typedef struct cf_output {
     bool terminal;         /* err is one: a progress line is drawn */
     const cf_world *world; /* borrowed */
     uint64_t drawn_mono_ms, began_mono_ms;
-    bool line_open;  /* a progress line stands on the terminal */
-    bool incomplete; /* an object could not be made: said by cf_output_close() */
+    cf_progress last; /* what was told last; phase NULL: nothing yet */
+    bool line_open;   /* a progress line stands on the terminal */
+    bool incomplete;  /* an object could not be made: said by cf_output_close() */
 } cf_output;
 
 /* As cf_ctx wants them; impl is the cf_output. log may be called from any thread. */

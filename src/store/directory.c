@@ -154,6 +154,15 @@ cf_err cf_directory_flock(cf_directory *d, int dir_fd, cf_fs_lock how, cf_error 
     }
 }
 
+cf_err cf_directory_pace(cf_directory *d, cf_pace_way way, size_t len, cf_error *e)
+{
+    if (d->pace == NULL)
+        return CF_OK;
+    (void)cf_pace_wait(d->pace, way, len);
+    CF_ENSURE(!d->world->stopping(d->world->impl), e, CF_ERR_INTERRUPTED, "interrupted");
+    return CF_OK;
+}
+
 bool cf_directory_created_id(cf_directory *d, const cf_stat *st, char ret[CF_STORE_ID_LEN + 1])
 {
     CF_DIRECTORY_HOLD(d);
@@ -215,12 +224,15 @@ static cf_err directory_get(cf_store *s, const char *key, uint64_t offset, uint6
     CF_TRY(object_open(d, key, &file, &st, e));
     CF_TRY(cf_store_range_check(key, st.size_bytes, offset, len, &left, e));
 
-    const size_t room = left < CF_DIRECTORY_GET_BYTES ? (size_t)left : CF_DIRECTORY_GET_BYTES;
+    const size_t room =
+        cf_pace_step(d->pace, CF_PACE_DOWN,
+                     left < CF_DIRECTORY_GET_BYTES ? (size_t)left : CF_DIRECTORY_GET_BYTES);
     CF_CLEANUP(cf_freep) uint8_t *bytes = cf_alloc(room, 1);
     CF_ENSURE(bytes != NULL, e, CF_ERR_NO_MEMORY, "allocate %zu bytes", room);
     while (left > 0) {
         const size_t want = left < room ? (size_t)left : room;
         size_t got = 0;
+        CF_TRY(cf_directory_pace(d, CF_PACE_DOWN, want, e));
         CF_TRY(d->fs->ops->pread(d->fs, file.fd, bytes, want, offset, &got, e));
         CF_ENSURE(got == want, e, CF_ERR_DAMAGE,
                   "object '%s' in '%.512s' shrank to %llu bytes while it was read", key, d->path,
@@ -429,4 +441,9 @@ cf_err cf_store_directory_new(const cf_fs *fs, const cf_world *world, const char
     CF_CHECK(pthread_mutex_init(&d->lock, NULL) == 0);
     *ret = &d->base;
     return CF_OK;
+}
+
+void cf_store_directory_set_pace(cf_store *s, cf_pace *pace)
+{
+    cf_directory_of(s)->pace = pace;
 }

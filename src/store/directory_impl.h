@@ -16,6 +16,7 @@
 #include <pthread.h>
 
 #include "s3/base/fs.h"
+#include "s3/pace.h"
 #include "s3/world.h"
 #include "store/store.h"
 
@@ -38,6 +39,7 @@ typedef struct cf_directory {
     cf_store base;
     const cf_fs *fs;
     const cf_world *world;
+    cf_pace *pace;        /* borrowed; NULL: none */
     char *path;           /* owned */
     pthread_mutex_t lock; /* of all below */
     int root_fd;          /* -1 before the first use; then open until the end */
@@ -89,6 +91,8 @@ CF_NODISCARD cf_err cf_directory_stat(cf_directory *d, int dir_fd, const char *k
 /* flock dir_fd, waiting; CF_ERR_LOCKED after CF_DIRECTORY_LOCK_WAIT_MS. Fine where the filesystem
  * has no locks. */
 CF_NODISCARD cf_err cf_directory_flock(cf_directory *d, int dir_fd, cf_fs_lock how, cf_error *e);
+/* Wait until len bytes may pass. CF_ERR_INTERRUPTED. */
+CF_NODISCARD cf_err cf_directory_pace(cf_directory *d, cf_pace_way way, size_t len, cf_error *e);
 /* The id of the creation by this process that st is; false when it is none. */
 bool cf_directory_created_id(cf_directory *d, const cf_stat *st, char ret[CF_STORE_ID_LEN + 1]);
 /* Message and hint for a full disk; passes any other code on. needed_bytes: of the object, as far

@@ -15,7 +15,7 @@
 struct cf_store_put {
     cf_directory *d;
     char *key; /* owned */
-    bool create_only, has_id;
+    bool create_only, has_id, last_words;
     char id[CF_STORE_ID_LEN + 1];
     int root_fd; /* borrowed */
     cf_dir_fd file;
@@ -108,6 +108,7 @@ cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *op
     p->file = (cf_dir_fd){.fs = d->fs, .fd = -1};
     p->create_only =
         opts != NULL && opts->create_only && (d->base.features & CF_STORE_CONDITIONAL_CREATE) != 0;
+    p->last_words = opts != NULL && opts->last_words;
     p->has_id = opts != NULL && opts->id != NULL;
     CF_TRY(cf_store_id_make(opts, d->world, p->id, e));
     p->key = cf_strdup(key);
@@ -124,13 +125,28 @@ cf_err cf_directory_put_open(cf_store *s, const char *key, const cf_put_opts *op
     return CF_OK;
 }
 
+/* last_words, a lease's end, are few bytes and go at once. */
+static cf_err write_paced(cf_store_put *p, cf_slice bytes, cf_error *e)
+{
+    cf_directory *const d = p->d;
+    if (d->pace == NULL || p->last_words)
+        return d->fs->ops->pwrite(d->fs, p->file.fd, bytes, p->size_bytes, e);
+    for (size_t at = 0, n = 0; at < bytes.len; at += n) {
+        n = cf_pace_step(d->pace, CF_PACE_UP, bytes.len - at);
+        CF_TRY(cf_directory_pace(d, CF_PACE_UP, n, e));
+        CF_TRY(d->fs->ops->pwrite(d->fs, p->file.fd, cf_slice_of(bytes.ptr + at, n),
+                                  p->size_bytes + at, e));
+    }
+    return CF_OK;
+}
+
 cf_err cf_directory_put_write(cf_store_put *p, cf_slice bytes, cf_error *e)
 {
     cf_directory *const d = p->d;
     CF_ENSURE(!p->broken, e, CF_ERR_IO, "an earlier write of object '%s' failed", p->key);
     p->broken = true; /* until all of it is done */
     CF_TRY(cf_hash_update(&p->hash, bytes, e));
-    const cf_err err = d->fs->ops->pwrite(d->fs, p->file.fd, bytes, p->size_bytes, e);
+    const cf_err err = write_paced(p, bytes, e);
     CF_TRY(cf_directory_explain(d, err, p->root_fd, p->key, p->size_bytes + bytes.len, e));
     p->size_bytes += bytes.len;
     p->broken = false;

@@ -54,9 +54,11 @@ cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote,
               "CHUNKFERRY_REPO");
     CF_TRY(cf_store_url_parse(remote->url, &url, e));
     CF_TRY(addressing_parse(remote->addressing, &addressing, e));
-    if (!url.is_s3)
-        return cf_store_directory_new(cf_fs_real(), ctx->world, url.path, ret,
-                                      e); /* ctx->fs is the node's side */
+    if (!url.is_s3) { /* ctx->fs is the node's side */
+        CF_TRY(cf_store_directory_new(cf_fs_real(), ctx->world, url.path, ret, e));
+        cf_store_directory_set_pace(*ret, ctx->pace);
+        return CF_OK;
+    }
 
     cf_stat st = {0};
     if (remote->ca_bundle != NULL) /* else the first request says it in libcurl's words, as if the
@@ -79,6 +81,7 @@ cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote,
         .part_bytes = sizes != NULL ? sizes->part_bytes : 0,
         .parts_in_flight_max = sizes != NULL ? sizes->parts_in_flight : 0,
         .world = ctx->world,
+        .pace = ctx->pace,
         .trace = ctx->log != NULL ? trace_to_log : NULL,
         .trace_impl = (void *)(uintptr_t)ctx,
     };

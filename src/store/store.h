@@ -215,6 +215,10 @@ struct cf_fs;
 CF_NODISCARD cf_err cf_store_directory_new(const struct cf_fs *fs, const cf_world *world,
                                            const char *path, cf_store **ret, cf_error *e);
 
+/* pace is borrowed; NULL: no limits. Before the first operation. */
+struct cf_pace;
+void cf_store_directory_set_pace(cf_store *s, struct cf_pace *pace);
+
 /* s3.c: prefix NULL or "": none; a '/' is put behind it. All is copied but what s3_client_opts says
  * it borrows. */
 struct s3_client_opts;

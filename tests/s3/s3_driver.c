@@ -16,6 +16,7 @@
 #include "s3/base/alloc.h"
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
+#include "s3/pace.h"
 #include "s3/s3.h"
 
 typedef struct driver {
@@ -28,7 +29,8 @@ typedef struct driver {
     cf_error error;
 } driver;
 
-static uint64_t sleep_divisor = 1; /* --fast */
+static uint64_t sleep_divisor = 1;          /* --fast */
+static uint64_t up_rate = 0, down_rate = 0; /* --up, --down: bytes a second */
 
 static void fast_sleep(void *impl, uint64_t ms)
 {
@@ -305,6 +307,7 @@ static cf_err op_abort(driver *d)
 typedef struct storm_thread {
     driver *d;
     int number, puts;
+    cf_slice body; /* empty: the key */
     int failed;
     cf_error error;
 } storm_thread;
@@ -317,7 +320,8 @@ static void *storm_run(void *arg_)
     for (int i = 0; i < s->puts; i++) {
         cf_error e = {0};
         (void)snprintf(key, sizeof(key), "storm/%d/%d", s->number, i);
-        if (s3_put(s->d->c, key, cf_slice_str(key), NULL, NULL, &e) != CF_OK) {
+        const cf_slice body = s->body.len > 0 ? s->body : cf_slice_str(key);
+        if (s3_put(s->d->c, key, body, NULL, NULL, &e) != CF_OK) {
             s->failed++;
             s->error = e;
         }
@@ -325,17 +329,19 @@ static void *storm_run(void *arg_)
     return NULL;
 }
 
-/* storm THREADS PUTS: many small PUTs of one client at once */
+/* storm THREADS PUTS [FILE]: many small PUTs of one client at once */
 static cf_err op_storm(driver *d)
 {
     enum { THREADS_MAX = 64 };
     storm_thread threads[THREADS_MAX] = {0};
     pthread_t ids[THREADS_MAX];
     const int total = (int)number(arg(d, 0));
+    const cf_slice body = d->arg_total > 2 ? file_read(arg(d, 2)) : cf_slice_str(NULL);
     int failed = 0;
 
     for (int i = 0; i < total && i < THREADS_MAX; i++) {
-        threads[i] = (storm_thread){.d = d, .number = i, .puts = (int)number(arg(d, 1))};
+        threads[i] =
+            (storm_thread){.d = d, .number = i, .puts = (int)number(arg(d, 1)), .body = body};
         if (pthread_create(&ids[i], NULL, storm_run, &threads[i]) != 0)
             exit(2);
     }
@@ -346,6 +352,7 @@ static cf_err op_storm(driver *d)
             d->error = threads[i].error;
     }
     set_int(d, "failed", (uint64_t)failed);
+    free((void *)(uintptr_t)body.ptr);
     return failed == 0 ? CF_OK : d->error.code;
 }
 
@@ -391,6 +398,10 @@ static void option_set(s3_client_opts *o, const char *name, const char *value)
         o->bucket = value;
     else if (strcmp(name, "--fast") == 0)
         sleep_divisor = number(value);
+    else if (strcmp(name, "--up") == 0)
+        up_rate = number(value);
+    else if (strcmp(name, "--down") == 0)
+        down_rate = number(value);
     else if (strcmp(name, "--fail-alloc") == 0)
         cf_alloc_fail_at((unsigned long)number(value)); /* the nth allocation from here on */
     else if (strcmp(name, "--addressing") == 0)
@@ -454,7 +465,11 @@ int main(int argc, char **argv)
         return 2;
     d.args = (const char *const *)(argv + at + 1);
     d.arg_total = argc - at - 1;
+    if (up_rate + down_rate > 0 &&
+        cf_pace_new(&world, up_rate, down_rate, &o.pace, &d.error) != CF_OK)
+        return 2;
     const cf_err err = run(&d, &o, argv[at]);
+    cf_pace_free(o.pace);
     set_str(&d, "err", cf_err_name(err));
     set_str(&d, "message", d.error.message);
     set_str(&d, "s3_code", d.error.s3_code);
