@@ -113,6 +113,10 @@ enum { CF_FS_CWD = -100 }; /* AT_FDCWD */
 
 const cf_fs *cf_fs_real(void); /* static */
 
+/* Whoever starts us may have closed 0, 1 or 2: a file of ours would get that number, and what is
+ * printed would go into it. Each that is missing becomes /dev/null. First thing in main(). */
+void cf_fs_fill_standard(void);
+
 /* Small helpers over the seam. */
 /* Whole small file into an initialised buffer (its max is the limit): CF_ERR_TOO_LARGE above it. */
 struct cf_buf;

@@ -524,3 +524,10 @@ const cf_fs *cf_fs_real(void)
     static const cf_fs real = {.ops = &real_ops};
     return &real;
 }
+
+void cf_fs_fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF)
+            CF_CHECK(open("/dev/null", O_RDWR) == fd); /* the lowest that is free */
+}

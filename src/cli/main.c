@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "s3/base/env.h"
+#include "s3/base/fs.h"
 
 /* The first wish to stop ends the run cleanly, the second at once: the repository stays valid
  * either way. */
@@ -27,7 +28,10 @@ int main(int argc, char **argv)
 
     (void)sigaction(SIGINT, &stop, NULL);
     (void)sigaction(SIGTERM, &stop, NULL);
-    (void)sigaction(SIGHUP, &stop, NULL);
+    /* A terminal that is closed, or a reader of our output that is gone, is no reason to stop: a
+     * backup that was started by hand ends as if under nohup. */
+    (void)sigaction(SIGHUP, &ignore, NULL);
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    cf_fs_fill_standard();
     return cf_cli_main(argc, argv, &ctx, cf_env_get, NULL, stdout, stderr);
 }
