@@ -78,6 +78,8 @@ typedef struct cf_fs_ops {
                      cf_error *e); /* all of it */
     cf_err (*truncate)(const cf_fs *fs, int fd, uint64_t size_bytes, cf_error *e);
     cf_err (*sync)(const cf_fs *fs, int fd, cf_error *e); /* file or directory */
+    /* All of the filesystem that fd is on: one wait instead of one a file. */
+    cf_err (*sync_fs)(const cf_fs *fs, int fd, cf_error *e);
     cf_err (*mkdir_at)(const cf_fs *fs, int dir_fd, const char *name, uint32_t mode, cf_error *e);
     cf_err (*rename_at)(const cf_fs *fs, int dir_fd, const char *from, const char *to, cf_error *e);
     /* Hard link without overwriting: CF_ERR_EXISTS. */

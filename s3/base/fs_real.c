@@ -333,6 +333,12 @@ static cf_err real_sync(const cf_fs *fs, int fd, cf_error *e)
     return fsync(fd) == 0 ? CF_OK : fs_fail_fd(errno, "sync", fd, e);
 }
 
+static cf_err real_sync_fs(const cf_fs *fs, int fd, cf_error *e)
+{
+    (void)fs;
+    return syncfs(fd) == 0 ? CF_OK : fs_fail_fd(errno, "sync the filesystem of", fd, e);
+}
+
 static cf_err real_mkdir_at(const cf_fs *fs, int dir_fd, const char *name, uint32_t mode,
                             cf_error *e)
 {
@@ -502,6 +508,7 @@ static const cf_fs_ops real_ops = {
     .pwrite = real_pwrite,
     .truncate = real_truncate,
     .sync = real_sync,
+    .sync_fs = real_sync_fs,
     .mkdir_at = real_mkdir_at,
     .rename_at = real_rename_at,
     .link_at = real_link_at,

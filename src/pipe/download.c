@@ -55,13 +55,49 @@ cf_err cf_download_check_stop(const cf_download *const d, cf_error *const e)
 
 typedef enum task_kind { TASK_END, TASK_FETCH, TASK_VERIFY } task_kind;
 
-/* With the lock: what this file has to do now; TASK_END: nothing. */
-static task_kind task_of(cf_download_file *const f, cf_run_of_frames *const run)
+/* With the lock: a file of one small extent that nobody has taken. */
+static bool is_small(const cf_download_file *const f)
 {
-    if (f->is_done || f->is_verifying)
+    return f->item.extent_total == 1 && f->cursor.extent == 0 && f->cursor.frame == 0 &&
+           !f->no_more_runs && f->extents[0].stored_bytes <= CF_BATCH_EXTENT_BYTES;
+}
+
+/* With the lock: small files wait for more of their kind, but not when the caller waits for them. */
+static bool small_may_go(const cf_download *const d)
+{
+    return d->finishing || d->small_total >= CF_BATCH_WANTED ||
+           (d->caller_waits && d->busy_total == 0);
+}
+
+/* With the lock: files behind the first one whose bytes are near in the pack. */
+static void batch_fill(cf_download *const d, cf_download_file *const first,
+                       cf_run_of_frames *const run)
+{
+    for (cf_download_file *f = first->next; f != NULL; f = f->next) {
+        if (!is_small(f) || !cf_run_extend(run, f, &f->extents[0]))
+            continue;
+        f->cursor.extent = 1;
+        f->runs_under_way++;
+        d->small_total--;
+    }
+}
+
+/* With the lock: what this file has to do now; TASK_END: nothing. */
+static task_kind task_of(cf_download *const d, cf_download_file *const f,
+                         cf_run_of_frames *const run)
+{
+    const bool small = is_small(f);
+
+    if (f->is_done || f->is_verifying || (small && !small_may_go(d)))
         return TASK_END;
     if (!f->no_more_runs && cf_run_next(f->extents, f->item.extent_total, &f->cursor, run)) {
         f->runs_under_way++;
+        for (size_t i = 0; i < run->span_total; i++)
+            run->spans[i].file = f;
+        if (small) {
+            d->small_total--;
+            batch_fill(d, f, run);
+        }
         return TASK_FETCH;
     }
     f->no_more_runs = true;
@@ -71,17 +107,28 @@ static task_kind task_of(cf_download_file *const f, cf_run_of_frames *const run)
     return TASK_VERIFY;
 }
 
-/* Waits for something to do; the oldest file goes first. */
-static task_kind task_take(cf_download *const d, cf_run_of_frames *const run,
-                           cf_download_file **const ret)
+/* With the lock. */
+static void busy_set(cf_download_worker *const w, const bool busy)
 {
+    w->d->busy_total += busy;
+    w->d->busy_total -= w->is_busy;
+    w->is_busy = busy;
+}
+
+/* Waits for something to do; the oldest file goes first. */
+static task_kind task_take(cf_download_worker *const w, cf_download_file **const ret)
+{
+    cf_download *const d = w->d;
+
     HOLD(d);
+    busy_set(w, false);
     while (d->failed == CF_OK && !d->leaving) {
         for (cf_download_file *f = d->files; f != NULL; f = f->next) {
-            const task_kind kind = task_of(f, run);
+            const task_kind kind = task_of(d, f, &w->run);
             if (kind == TASK_END)
                 continue;
             *ret = f;
+            busy_set(w, true);
             return kind;
         }
         CF_CHECK(pthread_cond_wait(&d->work, &d->lock) == 0);
@@ -89,11 +136,25 @@ static task_kind task_take(cf_download *const d, cf_run_of_frames *const run,
     return TASK_END;
 }
 
-static void fetch_done(cf_download *const d, cf_download_file *const f)
+/* This worker looks for a task next and finds the verifying that this may allow; that of more than
+ * one file is for others too. */
+static void fetch_done(cf_download *const d, const cf_run_of_frames *const run)
 {
+    const cf_download_file *const first = run->spans[0].file;
+    bool others = false;
+
     HOLD(d);
-    f->runs_under_way--; /* this worker looks for a task next: it finds the verifying that this may
-                            allow */
+    run->spans[0].file->runs_under_way--;
+    for (size_t i = 1; i < run->span_total; i++) {
+        cf_download_file *const f = run->spans[i].file;
+
+        if (f == NULL || f == first)
+            continue;
+        f->runs_under_way--;
+        others = true;
+    }
+    if (others)
+        CF_CHECK(pthread_cond_broadcast(&d->work) == 0);
 }
 
 static void verify_done(cf_download *const d, cf_download_file *const f, const cf_err err)
@@ -109,8 +170,8 @@ static cf_err task_do(cf_download_worker *const w, const task_kind kind, cf_down
 {
     CF_TRY(cf_download_check_stop(w->d, e));
     if (kind == TASK_FETCH) {
-        CF_TRY(cf_download_fetch(w, f, &w->run, e));
-        fetch_done(w->d, f);
+        CF_TRY(cf_download_fetch(w, &w->run, e));
+        fetch_done(w->d, &w->run);
         return CF_OK;
     }
     const cf_err err = cf_download_verify(w, f, e);
@@ -127,8 +188,7 @@ static void *run_worker(void *const worker)
     cf_download_file *f = NULL;
     cf_error e = {0};
 
-    for (task_kind kind = task_take(w->d, &w->run, &f); kind != TASK_END;
-         kind = task_take(w->d, &w->run, &f)) {
+    for (task_kind kind = task_take(w, &f); kind != TASK_END; kind = task_take(w, &f)) {
         const cf_err err = task_do(w, kind, f, &e);
         if (err != CF_OK)
             fail(w->d, err, &e);
@@ -265,7 +325,11 @@ static cf_err done_wait(cf_download *const d, const size_t extent_total,
         *ret = done_take(d);
         if (*ret != NULL || has_room(d, extent_total))
             return CF_OK;
+        d->caller_waits = true;
+        if (d->busy_total == 0) /* else the one that is busy looks next */
+            CF_CHECK(pthread_cond_signal(&d->work) == 0);
         CF_CHECK(pthread_cond_wait(&d->caller, &d->lock) == 0);
+        d->caller_waits = false;
     }
 }
 
@@ -295,7 +359,12 @@ static void file_put(cf_download *const d, cf_download_file *const f)
     *at = f;
     d->file_total++;
     d->extent_total += f->item.extent_total;
-    CF_CHECK(pthread_cond_broadcast(&d->work) == 0);
+    const bool small = is_small(f);
+    d->small_total += small;
+    if (!small) /* may be for several workers */
+        CF_CHECK(pthread_cond_broadcast(&d->work) == 0);
+    else if (small_may_go(d))
+        CF_CHECK(pthread_cond_signal(&d->work) == 0);
 }
 
 cf_err cf_download_add(cf_download *const d, const cf_download_item *const item, cf_error *const e)
@@ -315,9 +384,19 @@ cf_err cf_download_add(cf_download *const d, const cf_download_item *const item,
     return CF_OK;
 }
 
+static void finishing_set(cf_download *const d, const bool finishing)
+{
+    HOLD(d);
+    d->finishing = finishing;
+    CF_CHECK(pthread_cond_broadcast(&d->work) == 0);
+}
+
 cf_err cf_download_finish(cf_download *const d, cf_error *const e)
 {
-    return deliver_until(d, SIZE_MAX, e);
+    finishing_set(d, true);
+    CF_TRY(deliver_until(d, SIZE_MAX, e));
+    finishing_set(d, false);
+    return CF_OK;
 }
 
 void cf_download_get_counts(cf_download *const d, cf_download_counts *const ret)

@@ -15,7 +15,7 @@
 #include "store/store.h"
 
 enum {
-    CF_DOWNLOAD_ITEMS_MAX = 64
+    CF_DOWNLOAD_ITEMS_MAX = 128
 }; /* handed in and not done: what the caller must be able to keep open */
 
 typedef struct cf_download_item {
@@ -29,6 +29,7 @@ typedef struct cf_download_item {
     uint8_t sha256[32];
     bool
         ends_with_md5; /* a completed chunk, a table: the last 16 bytes are the MD5 of all before */
+    bool synced_later; /* the caller sees to it that it comes to disk */
     bool verify_only;  /* the content is there already: read it back and compare, nothing is fetched
                         */
 } cf_download_item;

@@ -7,13 +7,18 @@
 
 typedef struct decoder {
     cf_download_worker *w;
-    const cf_download_file *f;
     const cf_run_of_frames *run;
     int window_log;
     size_t span;           /* the current one */
     uint64_t stored_left;  /* of it */
     uint64_t write_offset; /* in the file, of what comes next */
 } decoder;
+
+/* Whose bytes come now; NULL: nobody's, a gap between two files. */
+static const cf_download_file *file_of(const decoder *const c)
+{
+    return c->run->spans[c->span].file;
+}
 
 /* cf_store_sink: content */
 static cf_err content_write(void *const impl, const cf_slice content, cf_error *const e)
@@ -23,7 +28,7 @@ static cf_err content_write(void *const impl, const cf_slice content, cf_error *
     const cf_fs *const fs = d->opts.fs;
 
     CF_TRY(cf_download_check_stop(d, e));
-    CF_TRY(fs->ops->pwrite(fs, c->f->item.fd, content, c->write_offset, e));
+    CF_TRY(fs->ops->pwrite(fs, file_of(c)->item.fd, content, c->write_offset, e));
     (void)atomic_fetch_add(&d->written_bytes, content.len);
     c->write_offset += content.len;
     return CF_OK;
@@ -35,12 +40,15 @@ static cf_err span_begin(decoder *const c, cf_error *const e)
 
     c->stored_left = s->stored_bytes;
     c->write_offset = s->file_offset;
+    if (file_of(c) == NULL)
+        return CF_OK;
     return cf_frames_begin(c->w->frames, c->window_log, s->file_bytes, content_write, c, e);
 }
 
 static cf_err span_end(decoder *const c, cf_error *const e)
 {
-    CF_TRY(cf_frames_end(c->w->frames, e));
+    if (file_of(c) != NULL)
+        CF_TRY(cf_frames_end(c->w->frames, e));
     CF_TRY(cf_download_check_stop(c->w->d, e));
     c->span++;
     return c->span < c->run->span_total ? span_begin(c, e) : CF_OK;
@@ -57,7 +65,8 @@ static cf_err decode(void *const impl, cf_slice bytes, cf_error *const e)
                   "the store gave more than the %llu bytes asked for",
                   (unsigned long long)c->run->stored_bytes);
         const size_t len = bytes.len < c->stored_left ? bytes.len : (size_t)c->stored_left;
-        CF_TRY(cf_frames_feed(c->w->frames, cf_slice_of(bytes.ptr, len), e));
+        if (file_of(c) != NULL)
+            CF_TRY(cf_frames_feed(c->w->frames, cf_slice_of(bytes.ptr, len), e));
         c->stored_left -= len;
         bytes = cf_slice_of(bytes.ptr + len, bytes.len - len);
         if (c->stored_left == 0)
@@ -105,10 +114,10 @@ static cf_err run_get_large(decoder *const c, cf_error *const e)
     return err;
 }
 
-cf_err cf_download_fetch(cf_download_worker *const w, const cf_download_file *const f,
-                         const cf_run_of_frames *const run, cf_error *const e)
+cf_err cf_download_fetch(cf_download_worker *const w, const cf_run_of_frames *const run,
+                         cf_error *const e)
 {
-    decoder c = {.w = w, .f = f, .run = run};
+    decoder c = {.w = w, .run = run};
     cf_err err = CF_OK;
 
     if (w->frames == NULL)
@@ -116,8 +125,11 @@ cf_err cf_download_fetch(cf_download_worker *const w, const cf_download_file *co
     err = run_get(&c, CF_WINDOW_LOG_USUAL, e);
     if (err != CF_OK && cf_frames_window_too_large(w->frames))
         err = run_get_large(&c, e);
-    if (err != CF_OK)
-        cf_error_prefix(e, "file '%s': pack '%s' at %llu", f->item.name, run->pack,
+    if (err != CF_OK) {
+        const bool known = c.span < run->span_total && file_of(&c) != NULL;
+        cf_error_prefix(e, "file '%s': pack '%s' at %llu",
+                        known ? file_of(&c)->item.name : run->spans[0].file->item.name, run->pack,
                         (unsigned long long)run->pack_offset);
+    }
     return err;
 }

@@ -4,7 +4,8 @@
  *
  *   caller --files--> list; each worker takes the next task of the oldest file that has one:
  *       a run    adjacent frames of one pack, one ranged GET, decoded as it comes, written
- *                where it belongs
+ *                where it belongs; files of one small extent each share a run when they are
+ *                neighbours in their pack, so that 100,000 of them are not 100,000 GETs
  *       verify   when all runs of a file are written (or there were none): read back, compare,
  *                sync
  *   caller <--done files, any order
@@ -30,7 +31,10 @@ enum {
     CF_RUN_STORED_BYTES =
         16 * 1024 *
         1024, /* of a run: long enough to hide a request's latency, short enough to share a file */
-    CF_RUN_SPANS_MAX = 64,                  /* adjacent extents in a run: 256 MiB of parts */
+    CF_RUN_SPANS_MAX = 128,                 /* extents and gaps in a run: 512 MiB of parts */
+    CF_BATCH_EXTENT_BYTES = 1024 * 1024,    /* a file of one extent up to this may share a run */
+    CF_BATCH_GAP_BYTES = 64 * 1024,         /* fetched in vain between two of them */
+    CF_BATCH_WANTED = 32,                   /* such files to wait for while more may come */
     CF_DOWNLOAD_BUFFER_BYTES = 1024 * 1024, /* one pwrite or pread */
     CF_DOWNLOAD_EXTENTS_MAX =
         65536, /* copied extents of all files under way, unless one file alone has more */
@@ -41,6 +45,7 @@ enum {
 
 /* Stored bytes that follow one another, and the range of the file that they hold: whole frames. */
 typedef struct cf_span {
+    struct cf_download_file *file; /* NULL: a gap between two files, thrown away */
     uint64_t stored_bytes, file_offset, file_bytes;
 } cf_span;
 
@@ -62,6 +67,8 @@ typedef struct cf_run_cursor {
 /* false: there are no more. */
 bool cf_run_next(const cf_extent *extents, size_t total, cf_run_cursor *cursor,
                  cf_run_of_frames *ret);
+/* Puts another file's only extent behind the run; false: it is not near, or the run is full. */
+bool cf_run_extend(cf_run_of_frames *run, struct cf_download_file *file, const cf_extent *x);
 /* CF_ERR_DAMAGE when extents leave the file, are empty, or their frames do not add up. */
 CF_NODISCARD cf_err cf_extents_check(const cf_download_item *item, cf_error *e);
 /* Threads that memory_bytes (0: the default) allow; CF_ERR_USAGE below the minimum. */
@@ -93,6 +100,7 @@ typedef struct cf_download_worker {
     uint8_t *buffer;   /* owned; CF_DOWNLOAD_BUFFER_BYTES: to read back */
     pthread_t thread;
     cf_run_of_frames run;
+    bool is_busy; /* d->lock */
 } cf_download_worker;
 
 struct cf_download {
@@ -113,12 +121,16 @@ struct cf_download {
     cf_download_file *files; /* oldest first */
     uint32_t file_total;
     size_t extent_total;
+    uint32_t small_total; /* files of one small extent that nobody has taken */
+    uint32_t busy_total;  /* workers */
+    bool caller_waits;    /* for room, or for the end: no more files come for now */
+    bool finishing;       /* it is the end */
 };
 
 /* Both run on a worker. CF_ERR_INTERRUPTED also when the pipeline ended for another reason: the
  * first error is the one that counts. */
-CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_download_file *f,
-                                      const cf_run_of_frames *run, cf_error *e);
+CF_NODISCARD cf_err cf_download_fetch(cf_download_worker *w, const cf_run_of_frames *run,
+                                      cf_error *e);
 /* Not the same: CF_ERR_DAMAGE. */
 CF_NODISCARD cf_err cf_download_verify(cf_download_worker *w, const cf_download_file *f,
                                        cf_error *e);

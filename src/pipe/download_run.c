@@ -59,6 +59,25 @@ bool cf_run_next(const cf_extent *const extents, const size_t total, cf_run_curs
     return true;
 }
 
+bool cf_run_extend(cf_run_of_frames *const run, struct cf_download_file *const file,
+                   const cf_extent *const x)
+{
+    const uint64_t end = run->pack_offset + run->stored_bytes;
+
+    if (run->span_total + 2 > CF_RUN_SPANS_MAX || strcmp(x->pack, run->pack) != 0 ||
+        x->pack_offset < end || x->pack_offset - end > CF_BATCH_GAP_BYTES ||
+        run->stored_bytes + (x->pack_offset - end) + x->stored_bytes > CF_RUN_STORED_BYTES)
+        return false;
+    if (x->pack_offset > end)
+        run->spans[run->span_total++] = (cf_span){.stored_bytes = x->pack_offset - end};
+    run->spans[run->span_total++] = (cf_span){.file = file,
+                                              .stored_bytes = x->stored_bytes,
+                                              .file_offset = x->file_offset,
+                                              .file_bytes = x->file_bytes};
+    run->stored_bytes = x->pack_offset + x->stored_bytes - run->pack_offset;
+    return true;
+}
+
 static cf_err frames_check(const char *const name, const cf_extent *const x, cf_error *const e)
 {
     const uint64_t expected = (x->file_bytes + CF_FRAME_BYTES - 1) / CF_FRAME_BYTES;

@@ -21,17 +21,37 @@ static cf_err line_check(const cf_restore *const r, const cf_file_line *const l,
     CF_TRY(cf_path_check(l->path, e));
     CF_ENSURE(memchr(l->path.ptr, '\0', l->path.len) == NULL, e, CF_ERR_DAMAGE,
               "a path of the manifest holds a NUL byte");
-    CF_ENSURE(l->type == CF_LINE_FILE, e, CF_ERR_UNSUPPORTED,
+    CF_ENSURE(l->type == CF_LINE_FILE || r->profile->is_tree, e, CF_ERR_UNSUPPORTED,
               "'%.*s' is not a regular file, and profile %s has only those", CF_SLICE_FMT(l->path),
               r->root->profile);
-    CF_ENSURE(l->has_sha256, e, CF_ERR_DAMAGE, "'%.*s' has no SHA-256 in the manifest",
-              CF_SLICE_FMT(l->path));
-    CF_ENSURE(cf_slice_starts_with(l->path, cf_slice_str("db/")) ||
-                  cf_slice_starts_with(l->path, cf_slice_str("index/")),
-              e, CF_ERR_DAMAGE,
-              "path '%.*s' of the manifest belongs to no directory of this profile (db/, index/)",
+    CF_ENSURE(l->has_sha256 || l->is_withheld || l->type != CF_LINE_FILE, e, CF_ERR_DAMAGE,
+              "'%.*s' has no SHA-256 in the manifest", CF_SLICE_FMT(l->path));
+    const int role = cf_target_role(&r->target, l->path);
+    CF_ENSURE(role >= 0, e, CF_ERR_DAMAGE,
+              "path '%.*s' of the manifest belongs to no directory of this profile (%s%s%s)",
+              CF_SLICE_FMT(l->path), r->profile->roles[0], r->profile->roles[1] != NULL ? ", " : "",
+              r->profile->roles[1] != NULL ? r->profile->roles[1] : "");
+    CF_ENSURE(l->path.len > strlen(r->profile->roles[role]) || l->type == CF_LINE_DIR, e,
+              CF_ERR_DAMAGE, "path '%.*s' of the manifest is the target itself, and no directory",
               CF_SLICE_FMT(l->path));
     return CF_OK;
+}
+
+/* Lines that are told instead of restored. */
+static bool is_passed_over(const cf_restore *const r, const cf_file_line *const l)
+{
+    if (r->profile->is_tree && cf_slice_eq(l->path, cf_slice_str("dir/" CF_RESTORE_MARKER))) {
+        cf_restore_log(r, CF_LOG_WARN,
+                       "%.*s is not restored: the restore marks its target by that name",
+                       CF_SLICE_FMT(l->path));
+        return true;
+    }
+    if (l->is_withheld)
+        cf_restore_log(r, CF_LOG_WARN,
+                       "%.*s is not restored: its content was withheld from the snapshot\nHINT: "
+                       "put the file there from where it is kept",
+                       CF_SLICE_FMT(l->path));
+    return l->is_withheld;
 }
 
 static uint64_t disk_bytes(const cf_file_line *const l)
@@ -72,7 +92,7 @@ cf_err cf_restore_survey(cf_restore *const r, cf_error *const e)
         if (placement == CF_PLACE_FIRST || placement == CF_PLACE_BODY)
             CF_TRY(suspect_count(r, l, e));
         const uint64_t bytes = disk_bytes(l);
-        if (cf_slice_starts_with(l->path, cf_slice_str("db/")))
+        if (cf_target_role(&r->target, l->path) == 0)
             db_bytes += bytes;
         else
             index_bytes += bytes;
@@ -113,21 +133,66 @@ static void under_way_take(cf_restore *const r, const cf_fetch *const f)
     }
 }
 
-/* Owner, mode, time; then the name it shall have. */
-static cf_err file_finish(const cf_restore *const r, const cf_fetch *const f, cf_error *const e)
+static bool owner_is_set(const cf_restore *const r)
+{
+    return r->owner.given || geteuid() == 0;
+}
+
+/* Whose it will be. */
+static cf_owner owner_of(const cf_restore *const r, const cf_attributes *const a)
+{
+    if (r->owner.given)
+        return r->owner;
+    if (geteuid() == 0)
+        return (cf_owner){.uid = a->uid, .gid = a->gid};
+    return (cf_owner){.uid = geteuid(), .gid = getegid()};
+}
+
+cf_err cf_restore_attributes(cf_restore *const r, const int fd, const cf_attributes *const a,
+                             cf_error *const e)
+{
+    enum { SETUID = 04000, SETGID = 02000 };
+    const cf_fs *const fs = r->ctx->fs;
+    const cf_owner owner = owner_of(r, a);
+    uint32_t mode = a->mode;
+
+    if (owner.uid != a->uid)
+        mode &= ~(uint32_t)SETUID;
+    if (owner.gid != a->gid)
+        mode &= ~(uint32_t)SETGID;
+    r->setuid_dropped_total += mode != a->mode;
+    if (owner_is_set(r))
+        CF_TRY(fs->ops->chown_fd(fs, fd, owner.uid, owner.gid, e));
+    CF_TRY(fs->ops->chmod_fd(fs, fd, mode, e));
+    return fs->ops->utime_fd(fs, fd, a->mtime_ns, e);
+}
+
+cf_err cf_restore_link_attributes(const cf_restore *const r, const int dir_fd,
+                                  const char *const name, const cf_attributes *const a,
+                                  cf_error *const e)
 {
     const cf_fs *const fs = r->ctx->fs;
+    const cf_owner owner = owner_of(r, a);
 
-    if (r->owner.given)
-        CF_TRY(fs->ops->chown_fd(fs, f->fd, r->owner.uid, r->owner.gid, e));
-    else if (geteuid() == 0)
-        CF_TRY(fs->ops->chown_fd(fs, f->fd, f->uid, f->gid, e));
-    CF_TRY(fs->ops->chmod_fd(fs, f->fd, f->mode, e));
-    CF_TRY(fs->ops->utime_fd(fs, f->fd, f->mtime_ns, e));
+    if (owner_is_set(r))
+        CF_TRY(fs->ops->chown_at(fs, dir_fd, name, owner.uid, owner.gid, e));
+    return fs->ops->utime_at(fs, dir_fd, name, a->mtime_ns, e);
+}
+
+/* Owner, mode, time; then the name it shall have. */
+static cf_err file_finish(cf_restore *const r, const cf_fetch *const f, cf_error *const e)
+{
+    const cf_fs *const fs = r->ctx->fs;
+    const cf_attributes a = {
+        .mode = f->mode, .uid = f->uid, .gid = f->gid, .mtime_ns = f->mtime_ns};
+
+    CF_TRY(cf_restore_attributes(r, f->fd, &a, e));
     if (f->tmp[0] == '\0')
         return CF_OK;
     CF_TRY(fs->ops->rename_at(fs, f->dir_fd, f->tmp, f->name, e));
-    return strchr(f->path, '/') != strrchr(f->path, '/') ? fs->ops->sync(fs, f->dir_fd, e) : CF_OK;
+    if (r->profile->is_tree || strchr(f->path, '/') == strrchr(f->path, '/'))
+        return CF_OK; /* all of it is synced at the end */
+    return fs->ops->sync(fs, f->dir_fd, e);
 }
 
 static cf_err fetch_done(cf_restore *const r, cf_fetch *const f, const cf_err outcome,
@@ -166,6 +231,40 @@ static cf_err on_done(void *const impl, const cf_download_result *const result, 
     return err;
 }
 
+/* A tree may hold any name, also one with our ending, and one that has no room for it: so there it
+ * is a name of its own. The same each time: a restore that goes on finds what was left. */
+static cf_err tmp_name(const cf_restore *const r, cf_fetch *const f, cf_error *const e)
+{
+    enum { DIGITS = 24 };
+    uint8_t sha256[CF_SHA256_LEN];
+    char hex[CF_SHA256_HEX_SIZE];
+
+    if (!r->profile->is_tree) {
+        (void)snprintf(f->tmp, sizeof(f->tmp), "%.*s" CF_RESTORE_TMP,
+                       (int)(sizeof(f->tmp) - sizeof(CF_RESTORE_TMP)), f->name);
+        return CF_OK;
+    }
+    CF_TRY(cf_sha256(cf_slice_str(f->name), sha256, e));
+    cf_hex_render(cf_slice_of(sha256, sizeof(sha256)), hex);
+    (void)snprintf(f->tmp, sizeof(f->tmp), ".%.*s" CF_RESTORE_TMP, DIGITS, hex);
+    return CF_OK;
+}
+
+/* What a restore left that was broken off: good enough to be verified? In a tree a file that may not
+ * be read, or has a second name, is made anew. */
+static cf_err kept_open(const cf_restore *const r, cf_fetch *const f, const cf_stat *const st,
+                        cf_error *const e)
+{
+    const cf_fs *const fs = r->ctx->fs;
+
+    CF_ENSURE(st->type == CF_FILE_REGULAR, e, CF_ERR_TARGET,
+              "'%s' stands in the way and is not a regular file\nHINT: empty the target", f->path);
+    if (st->size_bytes != f->size_bytes || (r->profile->is_tree && st->links_total != 1))
+        return CF_OK;
+    const cf_err err = fs->ops->file_open(fs, f->dir_fd, f->name, CF_FS_READ, &f->fd, e);
+    return err == CF_ERR_ACCESS && r->profile->is_tree ? CF_OK : err;
+}
+
 /* Opens what is there with the right size to verify it, else a new temporary file. */
 static cf_err file_open(const cf_restore *const r, cf_fetch *const f, cf_error *const e)
 {
@@ -175,14 +274,11 @@ static cf_err file_open(const cf_restore *const r, cf_fetch *const f, cf_error *
 
     if (err != CF_ERR_NOT_FOUND) {
         CF_TRY(err);
-        CF_ENSURE(st.type == CF_FILE_REGULAR, e, CF_ERR_TARGET,
-                  "'%s' stands in the way and is not a regular file\nHINT: empty the target",
-                  f->path);
-        if (st.size_bytes == f->size_bytes)
-            return fs->ops->file_open(fs, f->dir_fd, f->name, CF_FS_READ, &f->fd, e);
+        CF_TRY(kept_open(r, f, &st, e));
+        if (f->fd >= 0)
+            return CF_OK;
     }
-    (void)snprintf(f->tmp, sizeof(f->tmp), "%.*s" CF_RESTORE_TMP,
-                   (int)(sizeof(f->tmp) - sizeof(CF_RESTORE_TMP)), f->name);
+    CF_TRY(tmp_name(r, f, e));
     cf_err made = fs->ops->file_open(fs, f->dir_fd, f->tmp, CF_FS_CREATE_NEW, &f->fd, e);
     if (made == CF_ERR_EXISTS) { /* of a restore that was killed */
         CF_TRY(fs->ops->unlink_at(fs, f->dir_fd, f->tmp, e));
@@ -201,7 +297,8 @@ static cf_err inline_write(cf_restore *const r, cf_fetch *const f, const cf_file
     CF_ENSURE(memcmp(sha256, l->sha256, sizeof(sha256)) == 0 && l->content.len == l->size_bytes, e,
               CF_ERR_DAMAGE, "the inline content of '%s' is not what its SHA-256 says", f->path);
     CF_TRY(fs->ops->pwrite(fs, f->fd, l->content, 0, e));
-    CF_TRY(fs->ops->sync(fs, f->fd, e));
+    if (!r->profile->is_tree)
+        CF_TRY(fs->ops->sync(fs, f->fd, e));
     return fetch_done(r, f, CF_OK, e);
 }
 
@@ -248,6 +345,10 @@ static cf_err line_restore(cf_restore *const r, const cf_file_line *const l, cf_
 {
     cf_fetch *f = NULL;
 
+    if (is_passed_over(r, l))
+        return CF_OK;
+    if (l->type != CF_LINE_FILE)
+        return cf_restore_tree_line(r, l, e);
     CF_TRY(fetch_new(r, l, &f, e));
     r->last_uid = l->uid;
     r->last_gid = l->gid;
@@ -263,6 +364,7 @@ static cf_err line_restore(cf_restore *const r, const cf_file_line *const l, cf_
         .extent_total = l->extent_total,
         .ends_with_md5 = r->profile->ends_with_md5(l),
         .verify_only = f->tmp[0] == '\0',
+        .synced_later = r->profile->is_tree,
     };
     memcpy(item.sha256, l->sha256, sizeof(item.sha256));
     return cf_download_add(r->download, &item, e);

@@ -70,9 +70,33 @@ static cf_err look_at_target(cf_restore *const r, cf_error *const e)
     const cf_target_opts target = {
         .fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
 
+    CF_ENSURE(r->opts->index_target == NULL || r->profile->roles[1] != NULL, e, CF_ERR_USAGE,
+              "a snapshot of profile '%s' has no index\nHINT: leave --index-target out",
+              r->profile->name);
+    r->target.roles = r->profile->roles;
     CF_TRY(r->profile->target_in_use(&target, e));
     CF_TRY(cf_target_look(&r->target, r->opts->node, &r->root->run, e));
     return r->target.resumed ? r->profile->target_went_on(&target, r->root->facts, e) : CF_OK;
+}
+
+/* Nothing starts on a tree, so there is no order but this: directories are what they shall be when
+ * nothing comes into them any more, and the marker goes when all of it is on disk. */
+static cf_err write_tree(cf_restore *const r, cf_error *const e)
+{
+    const cf_fs *const fs = r->ctx->fs;
+
+    CF_TRY(cf_target_make(&r->target, r->opts->node, &r->root->run, &r->owner, e));
+    CF_TRY(cf_restore_fetch(r, CF_PLACE_BODY, e));
+    CF_TRY(cf_restore_tree_finish(r, e));
+    CF_TRY(fs->ops->sync_fs(fs, r->target.db_fd, e));
+    CF_TRY(cf_target_finish(&r->target, e));
+    CF_TRY(cf_restore_tree_top(r, e));
+    if (r->setuid_dropped_total > 0)
+        cf_restore_log(r, CF_LOG_WARN,
+                       "%llu files lost their setuid or setgid bit: their owner was not "
+                       "restored\nHINT: restore as root and without --owner to keep both",
+                       (unsigned long long)r->setuid_dropped_total);
+    return CF_OK;
 }
 
 static cf_err write_all(cf_restore *const r, cf_error *const e)
@@ -80,6 +104,8 @@ static cf_err write_all(cf_restore *const r, cf_error *const e)
     const cf_target_opts target = {
         .fs = r->ctx->fs, .db = r->opts->target, .index = r->opts->index_target};
 
+    if (r->profile->is_tree)
+        return write_tree(r, e);
     CF_TRY(cf_target_make(&r->target, r->opts->node, &r->root->run, &r->owner, e));
     CF_TRY(cf_restore_fetch(r, CF_PLACE_FIRST,
                             e)); /* a server started now refuses to touch anything */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Restore: what the steps of one restore share. restore.c reads as the plan; target.c (the
- * directories), fetch.c (the files), sweep.c (leftovers) and owner.c are the steps.
+ * directories), fetch.c (the files), tree.c (directories and links of a tree), sweep.c (leftovers)
+ * and owner.c are the steps.
  *
  * A supervisor may start the server too early. So the profile's first file (chaser.chk) is written
  * before all others, its last ones (writer.chk, truncate.chk) after the rest is on disk: a start in
@@ -33,10 +34,11 @@ CF_NODISCARD cf_err cf_owner_parse(const char *text, cf_owner *ret, cf_error *e)
 
 /* The two directories a node's files go to. */
 typedef struct cf_target {
-    const cf_fs *fs;        /* borrowed */
-    const char *db, *index; /* borrowed paths; index NULL: <db>/index */
-    int db_fd, index_fd;    /* -1: not there (yet) */
-    bool resumed;           /* the marker of the same snapshot was found */
+    const cf_fs *fs;          /* borrowed */
+    const char *const *roles; /* of the profile; borrowed */
+    const char *db, *index;   /* borrowed paths of the first and second; index NULL: in the first */
+    int db_fd, index_fd;      /* -1: not there (yet) */
+    bool resumed;             /* the marker of the same snapshot was found */
 } cf_target;
 
 /* Looks, changes nothing. CF_ERR_TARGET: not empty, another restore's, or not a directory. Opens
@@ -49,6 +51,8 @@ CF_NODISCARD cf_err cf_target_make(cf_target *t, const char *node, const cf_run_
 /* CF_ERR_NO_SPACE: what is needed and what is free, before anything is written. */
 CF_NODISCARD cf_err cf_target_check_space(const cf_target *t, uint64_t db_bytes,
                                           uint64_t index_bytes, cf_error *e);
+/* Number of the role that a path belongs to, also when it is the role's name itself; -1: none. */
+int cf_target_role(const cf_target *t, cf_slice path);
 /* Directory of a role-relative path, made when missing; *ret_name points into path. Symlinks on the
  * way are refused (CF_ERR_TARGET). The caller closes *ret_fd. */
 CF_NODISCARD cf_err cf_target_open_parent(const cf_target *t, const char *path,
@@ -74,6 +78,12 @@ typedef struct cf_fetch {
     int64_t mtime_ns;
 } cf_fetch;
 
+/* What a name shall be like. */
+typedef struct cf_attributes {
+    uint32_t mode, uid, gid;
+    int64_t mtime_ns;
+} cf_attributes;
+
 typedef struct cf_restore {
     const cf_ctx *ctx; /* borrowed; world and fs are set */
     const cf_restore_opts *opts;
@@ -94,6 +104,9 @@ typedef struct cf_restore {
     uint64_t again_total;        /* files whose kept content was wrong in this pass */
     uint32_t last_uid, last_gid; /* recorded for the file before: the extra files get the same */
     uint64_t plan_bytes;
+    bool has_top; /* a tree: what its top shall be like, last of all */
+    cf_attributes top;
+    uint64_t setuid_dropped_total; /* of files whose owner could not be restored */
     size_t suspect_total; /* lines of FIRST and BODY whose names the profile calls a server's */
     cf_restore_result result;
 } cf_restore;
@@ -108,6 +121,17 @@ CF_NODISCARD cf_err cf_restore_withdraw(cf_restore *r, cf_error *e);
 CF_NODISCARD cf_err cf_restore_sweep(cf_restore *r, cf_error *e);
 /* The profile's extra files, last of all. */
 CF_NODISCARD cf_err cf_restore_write_extra(cf_restore *r, cf_error *e);
+/* Owner, mode and time of an open file or directory. Without the recorded owner, setuid and setgid
+ * would make it somebody else's program: they are dropped, and counted. */
+CF_NODISCARD cf_err cf_restore_attributes(cf_restore *r, int fd, const cf_attributes *a,
+                                          cf_error *e);
+CF_NODISCARD cf_err cf_restore_link_attributes(const cf_restore *r, int dir_fd, const char *name,
+                                               const cf_attributes *a, cf_error *e);
+/* A directory or a symbolic link of a tree; a directory gets its attributes at the end. */
+CF_NODISCARD cf_err cf_restore_tree_line(cf_restore *r, const cf_file_line *l, cf_error *e);
+/* Attributes of all directories but the top, when nothing is written into them any more. */
+CF_NODISCARD cf_err cf_restore_tree_finish(cf_restore *r, cf_error *e);
+CF_NODISCARD cf_err cf_restore_tree_top(cf_restore *r, cf_error *e);
 void cf_fetch_free(cf_restore *r, cf_fetch *f); /* removes its temporary file too */
 
 void cf_restore_log(const cf_restore *r, cf_log_level level, const char *fmt, ...) CF_PRINTF(3, 4);

@@ -84,8 +84,9 @@ cf_err cf_target_look(cf_target *const t, const char *const node, const cf_run_i
     if (t->index != NULL)
         CF_TRY_AS(open_if_there(t->fs, CF_FS_CWD, t->index, &t->index_fd, e), e,
                   "open index target");
-    else if (t->db_fd >= 0)
-        CF_TRY_AS(open_if_there(t->fs, t->db_fd, "index", &t->index_fd, e), e, "open index target");
+    else if (t->db_fd >= 0 && t->roles[1] != NULL)
+        CF_TRY_AS(open_if_there(t->fs, t->db_fd, t->roles[1], &t->index_fd, e), e,
+                  "open index target");
     CF_TRY(marker_read(t, found, e));
     marker_render(node, run, ours);
     t->resumed = strcmp(found, ours) == 0;
@@ -176,10 +177,12 @@ cf_err cf_target_make(cf_target *const t, const char *const node, const cf_run_i
     if (t->db_fd < 0)
         CF_TRY_AS(path_open(t->fs, t->db, owner, &t->db_fd, e), e, "make target");
     CF_TRY_AS(marker_write(t, node, run, e), e, "mark target '%s'", t->db);
-    if (t->index_fd < 0 && t->index != NULL)
+    if (t->index_fd >= 0 || t->roles[1] == NULL)
+        return CF_OK;
+    if (t->index != NULL)
         CF_TRY_AS(path_open(t->fs, t->index, owner, &t->index_fd, e), e, "make index target");
-    else if (t->index_fd < 0)
-        CF_TRY_AS(subdir_open(t->fs, t->db_fd, "index", owner, &t->index_fd, e), e,
+    else
+        CF_TRY_AS(subdir_open(t->fs, t->db_fd, t->roles[1], owner, &t->index_fd, e), e,
                   "make index target");
     return CF_OK;
 }
@@ -242,24 +245,35 @@ cf_err cf_target_check_space(const cf_target *const t, const uint64_t db_bytes,
     return CF_OK;
 }
 
+/* Is the path the role's name, or below it? */
+static bool is_of_role(const cf_slice path, const char *const role)
+{
+    const cf_slice name = cf_slice_str(role);
+
+    return cf_slice_starts_with(path, name) && (path.len == name.len || path.ptr[name.len] == '/');
+}
+
+int cf_target_role(const cf_target *const t, const cf_slice path)
+{
+    for (int i = 0; t->roles[i] != NULL; i++) {
+        if (is_of_role(path, t->roles[i]))
+            return i;
+    }
+    return -1;
+}
+
 static cf_err role_of(const cf_target *const t, const char *const path, int *const ret_fd,
                       const char **const ret_rest, cf_error *const e)
 {
-    const struct {
-        const char *role;
-        int fd;
-    } roles[] = {{"db/", t->db_fd}, {"index/", t->index_fd}};
+    const int role = cf_target_role(t, cf_slice_str(path));
+    const size_t len = role < 0 ? 0 : strlen(t->roles[role]);
 
-    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-        if (strncmp(path, roles[i].role, strlen(roles[i].role)) == 0) {
-            *ret_fd = roles[i].fd;
-            *ret_rest = path + strlen(roles[i].role);
-            return CF_OK;
-        }
-    }
-    CF_FAIL(e, CF_ERR_DAMAGE,
-            "path '%s' of the manifest belongs to no directory of this profile (db/, index/)",
-            path);
+    CF_ENSURE(role >= 0 && path[len] == '/', e, CF_ERR_DAMAGE,
+              "path '%s' of the manifest belongs to no directory of this profile (%s%s%s)", path,
+              t->roles[0], t->roles[1] != NULL ? ", " : "", t->roles[1] != NULL ? t->roles[1] : "");
+    *ret_fd = role == 0 ? t->db_fd : t->index_fd;
+    *ret_rest = path + len + 1;
+    return CF_OK;
 }
 
 cf_err cf_target_open_parent(const cf_target *const t, const char *const path,
@@ -289,7 +303,7 @@ cf_err cf_target_open_parent(const cf_target *const t, const char *const path,
         (void)close_fd(t->fs, &fd, NULL);
         fd = sub_fd;
     }
-    CF_ENSURE(strlen(rest) + sizeof(CF_RESTORE_TMP) < CF_NAME_SIZE, e, CF_ERR_DAMAGE,
+    CF_ENSURE(strlen(rest) <= CF_NAME_LEN_MAX, e, CF_ERR_DAMAGE,
               "path '%s' ends in a name longer than a file may have", path);
     *ret_fd = fd;
     *ret_name = rest;
@@ -300,18 +314,18 @@ cf_err cf_target_open_parent(const cf_target *const t, const char *const path,
 cf_err cf_target_open_dir(const cf_target *const t, const char *const path, int *const ret_fd,
                           cf_error *const e)
 {
-    const bool in_db = strncmp(path, "db", 2) == 0;
-    const char *const rest = path + (in_db ? sizeof("db") - 1 : sizeof("index") - 1);
+    const int role = cf_target_role(t, cf_slice_str(path));
+    CF_CHECK(role >= 0);
+    const char *const rest = path + strlen(t->roles[role]);
 
-    CF_CHECK(in_db || strncmp(path, "index", 5) == 0);
-    return t->fs->ops->dir_open(t->fs, in_db ? t->db_fd : t->index_fd,
+    return t->fs->ops->dir_open(t->fs, role == 0 ? t->db_fd : t->index_fd,
                                 rest[0] == '/' ? rest + 1 : ".", ret_fd, e);
 }
 
 cf_err cf_target_sync(const cf_target *const t, cf_error *const e)
 {
     CF_TRY(t->fs->ops->sync(t->fs, t->db_fd, e));
-    return t->fs->ops->sync(t->fs, t->index_fd, e);
+    return t->index_fd >= 0 ? t->fs->ops->sync(t->fs, t->index_fd, e) : CF_OK;
 }
 
 cf_err cf_target_finish(const cf_target *const t, cf_error *const e)

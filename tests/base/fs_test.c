@@ -86,6 +86,7 @@ static void test_file(void **state)
     assert_int_equal(o->chown_fd(b.fs, fd, st.uid, st.gid, &e), CF_OK);
     assert_int_equal(o->sync(b.fs, fd, &e), CF_OK);
     assert_int_equal(o->sync(b.fs, b.dir, &e), CF_OK);
+    assert_int_equal(o->sync_fs(b.fs, b.dir, &e), CF_OK);
     assert_int_equal(o->free_bytes(b.fs, b.dir, &free_bytes, &e), CF_OK);
     assert_true(free_bytes > 0);
     assert_int_equal(o->free_bytes(b.fs, CF_FS_CWD, &free_bytes, &e), CF_OK);

@@ -59,6 +59,7 @@ MEMBER_GIVING(pread, (fs, f, r, l, o, g, e), int f, void *r, size_t l, uint64_t 
 MEMBER(pwrite, (fs, f, s, o, e), int f, cf_slice s, uint64_t o, cf_error *e)
 MEMBER(truncate, (fs, f, s, e), int f, uint64_t s, cf_error *e)
 MEMBER(sync, (fs, f, e), int f, cf_error *e)
+MEMBER(sync_fs, (fs, f, e), int f, cf_error *e)
 MEMBER(mkdir_at, (fs, d, n, m, e), int d, const char *n, uint32_t m, cf_error *e)
 MEMBER(rename_at, (fs, d, a, b, e), int d, const char *a, const char *b, cf_error *e)
 MEMBER(link_at, (fs, d, a, b, e), int d, const char *a, const char *b, cf_error *e)
@@ -95,6 +96,7 @@ static const cf_fs_ops fault_ops = {
     .pwrite = fault_pwrite,
     .truncate = fault_truncate,
     .sync = fault_sync,
+    .sync_fs = fault_sync_fs,
     .mkdir_at = fault_mkdir_at,
     .rename_at = fault_rename_at,
     .link_at = fault_link_at,
