@@ -50,7 +50,8 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "Shows what a snapshot holds: the node as it was, its checkpoints and "
                      "hazards, totals and marks. With -v also its files.",
                      "chunkferry show --repo s3://backups/prod --node kdb-1 latest",
-                     "file (with -v): path, class, bytes, sha256, step; and summary: snapshot, "
+                     "file (with -v): path (path_b64 when it is no UTF-8), kind, class, bytes, "
+                     "sha256, step; and summary: snapshot, "
                      "node, time, profile, version, parent, files_total, "
                      "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, "
                      "packs_total, bytes_stored, writer, facts, marks, tags",

@@ -6,6 +6,7 @@
 
 #include "cli/snapshots.h"
 #include "repo/json.h"
+#include "repo/line_check.h"
 #include "repo/manifest.h"
 #include "repo/mark.h"
 #include "repo/tag.h"
@@ -13,6 +14,7 @@
 #include "s3/base/cleanup.h"
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
+#include "s3/base/utf8.h"
 
 typedef struct shower {
     cf_cli *cli;
@@ -36,6 +38,17 @@ static cf_err mark_add(void *const impl, const cf_mark *const mark, cf_error *co
     return CF_OK;
 }
 
+/* The bytes of a path that is no text. */
+static json_t *base64_new(const cf_slice bytes)
+{
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+
+    cf_buf_init(&text, 2 * CF_PATH_LEN_MAX);
+    if (cf_json_put_base64(&text, bytes, NULL) != CF_OK || text.len < 2)
+        return NULL;
+    return json_stringn((const char *)text.data + 1, text.len - 2); /* without its quotes */
+}
+
 static void file_print(const shower *const s, const cf_file_line *const l)
 {
     char sha256[CF_SHA256_HEX_SIZE], size[CF_SIZE_TEXT_SIZE];
@@ -43,11 +56,14 @@ static void file_print(const shower *const s, const cf_file_line *const l)
     cf_hex_render(cf_slice_of(l->sha256, sizeof(l->sha256)), sha256);
     cf_output_text(s->cli->output, "  %10s  %.16s  %-14s  %.*s\n",
                    cf_size_render(l->size_bytes, size), sha256, l->klass, CF_SLICE_FMT(l->path));
-    cf_output_object(s->cli->output,
-                     json_pack("{s:s, s:o?, s:s, s:I, s:s, s:i}", "type", "file", "path",
-                               json_stringn((const char *)l->path.ptr, l->path.len), "class",
-                               l->klass, "bytes", (json_int_t)l->size_bytes, "sha256", sha256,
-                               "step", (int)l->step));
+    json_t *const object =
+        json_pack("{s:s, s:o, s:s, s:s, s:I, s:s, s:i}", "type", "file", "path",
+                  cf_output_json((const char *)l->path.ptr, l->path.len), "kind",
+                  cf_line_type_name(l->type), "class", l->klass, "bytes", (json_int_t)l->size_bytes,
+                  "sha256", l->has_sha256 ? sha256 : "", "step", (int)l->step);
+    if (!cf_utf8_valid(l->path))
+        (void)json_object_set_new(object, "path_b64", base64_new(l->path));
+    cf_output_object(s->cli->output, object);
 }
 
 static cf_err files_print(shower *const s, const char *const node, cf_error *const e)
