@@ -167,13 +167,19 @@ static void rule_apply(bucket_rule *const r, cf_retention_item *const item, cons
 
 /* --- all rules --- */
 
-/* Newest first; of equal times the later id. */
+/* Whole seconds: S3 tells its time no finer, so what stands behind them orders nothing. */
+static int64_t second_of(const int64_t utc_ms)
+{
+    return floor_div(utc_ms, 1000);
+}
+
+/* Newest first; of one second the later id. */
 static int item_cmp(const void *const a, const void *const b)
 {
     const cf_retention_item *const x = *(cf_retention_item *const *)a;
     const cf_retention_item *const y = *(cf_retention_item *const *)b;
 
-    if (x->time_utc_ms != y->time_utc_ms)
+    if (second_of(x->time_utc_ms) != second_of(y->time_utc_ms))
         return x->time_utc_ms > y->time_utc_ms ? -1 : 1;
     return strcmp(y->run.text, x->run.text);
 }

@@ -6,7 +6,7 @@
  * one; while it has counts left at the end it also keeps the oldest snapshot of all, so that a
  * history that is not long enough yet is not cut. Hours, days, ISO weeks (from Monday), months and
  * years are those of UTC. A snapshot stays when any rule keeps it. Times are the true ones of the
- * roots, ids only break ties.
+ * roots, in whole seconds; ids only break ties.
  */
 #ifndef SRC_REPO_RETENTION_H
 #define SRC_REPO_RETENTION_H
