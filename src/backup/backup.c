@@ -210,7 +210,9 @@ void cf_backup_deinit(cf_backup *const b)
     cf_journal_free(b->journal);
     if (b->source != NULL)
         b->profile->close(b->source);
-    cf_cursor_free(b->prior);
+    cf_prior_free(b->prior);
+    cf_cursor_free(b->parent_files);
+    cf_cursor_free(b->parent_packs);
     cf_claim_deinit(&b->claim);
     *b = (cf_backup){0};
 }

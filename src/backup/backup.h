@@ -11,6 +11,7 @@
 #include "profile/profile.h"
 #include "repo/claim.h"
 #include "repo/manifest.h"
+#include "repo/prior.h"
 #include "repo/repo.h"
 
 typedef struct cf_backup {
@@ -25,8 +26,9 @@ typedef struct cf_backup {
     char runs_prefix[CF_NODE_NAME_LEN_MAX + 16]; /* "nodes/<node>/runs/" */
 
     cf_claim claim;
-    bool reuse;       /* the parent's packs may be named */
-    cf_cursor *prior; /* over the parent's files; NULL without reuse */
+    bool reuse;                             /* the parent's packs may be named */
+    cf_cursor *parent_files, *parent_packs; /* NULL without reuse */
+    cf_prior *prior; /* the parent's files and adopted ones; NULL: there is nothing to reuse */
 
     cf_source *source;
     uint64_t plan_files, plan_reused, plan_read_bytes;

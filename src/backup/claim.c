@@ -20,19 +20,56 @@ static cf_claim_opts claim_opts(cf_backup *const b)
                            .impl = b};
 }
 
-/* Marks are facts others added: what is known to be damaged is not relied upon. */
-static cf_err reuse_decide(cf_backup *const b, cf_error *const e)
+/* The parent's lists, proved whole before anything relies on them: half of the run later there would
+ * be no way back. A list that is damaged or gone is no failure: this run stands alone and says so,
+ * and names no segment of it. */
+static cf_err parent_open(cf_backup *const b, cf_error *const e)
 {
-    b->reuse = b->claim.parent != NULL && !b->opts->full;
-    if (!b->reuse)
-        return CF_OK;
-    if (cf_damage_has_all_of(b->claim.damage, &b->claim.parent->run)) {
+    const cf_root *const parent = b->claim.parent;
+    CF_CLEANUP(cf_cursor_freep) cf_cursor *files = NULL;
+    CF_CLEANUP(cf_cursor_freep) cf_cursor *packs = NULL;
+    cf_error why = {0};
+
+    if (cf_damage_has_all_of(b->claim.damage, &parent->run)) {
         cf_backup_log(b, CF_LOG_WARN, "snapshot %s is marked as damaged: nothing of it is reused",
-                      b->claim.parent->run.text);
-        b->reuse = false;
+                      parent->run.text);
         return CF_OK;
     }
-    return cf_cursor_new(&b->repo, b->opts->node, b->claim.parent, CF_SEGMENT_FILES, &b->prior, e);
+    CF_TRY(cf_cursor_new(&b->repo, b->opts->node, parent, CF_SEGMENT_FILES, &files, e));
+    CF_TRY(cf_cursor_new(&b->repo, b->opts->node, parent, CF_SEGMENT_PACKS, &packs, e));
+    cf_err err = cf_cursor_check(files, &why);
+    if (err == CF_OK)
+        err = cf_cursor_check(packs, &why);
+    if (err == CF_ERR_DAMAGE) {
+        cf_backup_log(b, CF_LOG_WARN,
+                      "nothing of snapshot %s is reused: %s; everything is read and sent again\n"
+                      "HINT: 'chunkferry verify %s' tells what else is damaged",
+                      parent->run.text, why.message, parent->run.text);
+        return CF_OK;
+    }
+    if (err != CF_OK) {
+        if (e != NULL)
+            *e = why;
+        return err;
+    }
+    b->parent_files = CF_STEAL(files);
+    b->parent_packs = CF_STEAL(packs);
+    b->reuse = true;
+    return CF_OK;
+}
+
+static cf_err reuse_decide(cf_backup *const b, cf_error *const e)
+{
+    b->reuse = false;
+    if (b->opts->full)
+        return CF_OK;
+    if (b->claim.parent != NULL)
+        CF_TRY(parent_open(b, e));
+    if (!b->reuse && b->claim.adopted == NULL)
+        return CF_OK;
+    const cf_prior_opts prior = {
+        .parent = b->parent_files, .adopted = b->claim.adopted, .damage = b->claim.damage};
+    return cf_prior_new(&prior, &b->prior, e);
 }
 
 cf_err cf_backup_find_parent(cf_backup *const b, cf_error *const e)

@@ -18,20 +18,21 @@ static void detail_to_log(void *const impl, const char *const text)
 
 /* Without reuse the parent's lines only say which snapshot has a good copy of what is found
  * damaged; so a parent that cannot be opened is no failure. */
-static cf_cursor *hints_open(const cf_backup *const b)
+static cf_prior *hints_open(cf_backup *const b)
 {
-    cf_cursor *c = NULL;
+    cf_prior *p = NULL;
 
     if (b->prior != NULL || b->claim.parent == NULL || !b->opts->full ||
-        cf_cursor_new(&b->repo, b->opts->node, b->claim.parent, CF_SEGMENT_FILES, &c, NULL) !=
-            CF_OK)
+        cf_cursor_new(&b->repo, b->opts->node, b->claim.parent, CF_SEGMENT_FILES, &b->parent_files,
+                      /* e= */ NULL) != CF_OK ||
+        cf_prior_new(&(cf_prior_opts){.parent = b->parent_files}, &p, /* e= */ NULL) != CF_OK)
         return NULL;
-    return c;
+    return p;
 }
 
 cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
 {
-    CF_CLEANUP(cf_cursor_freep) cf_cursor *hints = hints_open(b);
+    CF_CLEANUP(cf_prior_freep) cf_prior *hints = hints_open(b);
     CF_CLEANUP(cf_store_url_deinit) cf_store_url url = {0};
     const cf_backup_opts *const o = b->opts;
 
@@ -65,7 +66,7 @@ cf_err cf_backup_plan(cf_backup *const b, cf_error *const e)
                             b->claim.parent != NULL ? b->claim.parent->run.text : NULL, e));
     b->profile->plan_totals(b->source, &b->plan_files, &b->plan_reused, &b->plan_read_bytes);
     if (b->prior != NULL)
-        CF_TRY(cf_cursor_rewind(b->prior, e));
+        CF_TRY(cf_prior_rewind(b->prior, e));
     return CF_OK;
 }
 

@@ -72,7 +72,7 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
     switch (entry->how) {
     case CF_ENTRY_REUSE: /* the parent's line as it is: the file was not looked at, and equal lines
                             make equal segments */
-        CF_CHECK(prior != NULL);
+        CF_CHECK(prior != NULL && !prior->is_partial);
         l->size_bytes = prior->size_bytes;
         l->mode = prior->mode;
         l->uid = prior->uid;
@@ -224,6 +224,12 @@ static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_er
         CF_TRY(b->profile->read_done(b->source, entry, /* outcome= */ NULL, e));
         return tick(b, e);
     }
+    if (outcome != NULL && !outcome->md5_ok) {
+        /* The line must not come to the journal: a later run would take the file over by its
+         * certificate, which is no proof of this content. */
+        CF_TRY(b->profile->read_done(b->source, entry, outcome, e));
+        CF_FAIL(e, CF_ERR_SOURCE, "a file contradicts its own checksum");
+    }
     CF_TRY(line_fill_content(entry, p->prior, r, &line, e));
     if (entry->cut_before)
         CF_TRY(cf_manifest_cut(b->manifest, e));
@@ -266,7 +272,7 @@ static cf_err prior_find(cf_backup *const b, const cf_entry *const entry,
     *ret_left = b->again ? cf_left_take(b, entry->path) : NULL;
     *ret = *ret_left != NULL ? *ret_left : entry->prior;
     if (*ret == NULL && !entry->prior_given && b->prior != NULL)
-        return cf_cursor_find_file(b->prior, entry->step, cf_slice_str(entry->path), ret, e);
+        return cf_prior_find_file(b->prior, entry->step, cf_slice_str(entry->path), ret, e);
     return CF_OK;
 }
 
@@ -308,6 +314,8 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
     const cf_manifest_opts manifest = {.repo = &b->repo,
                                        .run = &b->claim.run,
                                        .parent = b->reuse ? b->claim.parent : NULL,
+                                       .parent_packs = b->parent_packs,
+                                       .adopted = b->claim.adopted,
                                        .on_line = on_line,
                                        .impl = b};
     const cf_upload_opts upload = {

@@ -30,16 +30,15 @@ void cf_sparse_free(cf_sparse *const s)
 
 cf_err cf_sparse_load(cf_backup *const b, cf_error *const e)
 {
-    CF_CLEANUP(cf_cursor_freep) cf_cursor *packs = NULL;
     const cf_pack_line *line = NULL;
 
     if (!b->reuse || b->claim.parent->totals.sparse_packs == 0)
         return CF_OK;
     CF_NEW(b->sparse, e);
     b->sparse->budget_bytes = b->plan_read_bytes / CF_SPARSE_SHARE;
-    CF_TRY(cf_cursor_new(&b->repo, b->opts->node, b->claim.parent, CF_SEGMENT_PACKS, &packs, e));
+    CF_TRY(cf_cursor_rewind(b->parent_packs, e));
     while (b->sparse->total < CF_SPARSE_TOTAL_MAX) {
-        CF_TRY(cf_cursor_next_pack(packs, &line, e));
+        CF_TRY(cf_cursor_next_pack(b->parent_packs, &line, e));
         if (line == NULL)
             break;
         if (!cf_pack_is_sparse(line))

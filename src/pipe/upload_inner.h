@@ -40,14 +40,13 @@
 
 enum {
     CF_UPLOAD_RING_TOTAL = 1024, /* pieces between reader and packer; most have no block */
-    CF_SHARED_CUT_BYTES =
-        64 * 1024 * 1024, /* a shared pack with so much source ends with its file */
+    CF_SHARED_CUT_BYTES = 64 * 1024 * 1024, /* source bytes; see upload_pack.c */
 };
 
 /* Tests lower them. Zero: the constant. */
 typedef struct cf_upload_limits {
     uint64_t pack_source_max;  /* CF_PACK_SOURCE_MAX; not below CF_FRAME_BYTES */
-    uint64_t shared_cut_bytes; /* CF_SHARED_CUT_BYTES */
+    uint64_t shared_cut_bytes; /* CF_SHARED_CUT_BYTES; not below CF_FRAME_BYTES */
 } cf_upload_limits;
 
 /* Memory for one frame, before or after compression. All are in u->blocks; next links it into the

@@ -3,10 +3,10 @@
  * Packer: one thread that takes pieces in order, decides which pack a frame goes to, and so knows
  * every offset before a byte is sent.
  *
- * Packs end: own ones with their file; the shared one when a file ends and it has
- * CF_SHARED_CUT_BYTES of source, when CF_PACK_SOURCE_MAX of others' source went by since it was
- * begun (so that its lane and its line do not wait for days), and at finish; each before
- * CF_PACK_SOURCE_MAX.
+ * Packs end: own ones with their file, and before CF_PACK_SOURCE_MAX; the shared one before
+ * CF_SHARED_CUT_BYTES, with the file by whose end so much of its own and others' source has gone by
+ * since it was begun, and at finish. Lines of packs are told in order, so an open shared pack holds
+ * back those of all behind it, and a kill would lose them.
  */
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
@@ -65,7 +65,9 @@ static cf_err frame_pack(cf_upload *const u, cf_piece *const p, cf_error *const 
     const bool own = item->own_pack && item->how == CF_UPLOAD_WHOLE;
     cf_upload_pack **const open = own ? &u->own : &u->shared;
 
-    if (*open != NULL && (*open)->source_bytes + p->source_bytes > u->limits.pack_source_max)
+    const uint64_t max = own ? u->limits.pack_source_max : u->limits.shared_cut_bytes;
+
+    if (*open != NULL && (*open)->source_bytes + p->source_bytes > max)
         pack_close(u, open);
     if (*open == NULL)
         CF_TRY(pack_open(u, own && item->pack_hint != NULL ? item->pack_hint : "small", open, e));
@@ -85,8 +87,7 @@ static void file_done(cf_upload *const u, cf_upload_file *const f)
     cf_upload_file_seal(f);
     pack_close(u, &u->own);
     if (u->shared != NULL &&
-        (u->shared->source_bytes >= u->limits.shared_cut_bytes ||
-         u->packed_source_bytes - u->shared->others_at >= u->limits.pack_source_max))
+        u->packed_source_bytes - u->shared->others_at >= u->limits.shared_cut_bytes)
         pack_close(u, &u->shared);
     CF_UPLOAD_HOLD(u);
     f->packed = true;

@@ -2,7 +2,7 @@
  *
  * Profile seam: what chunkferry knows about a kind of node. A profile turns a node's directories
  * into an ordered plan and a manifest back into a directory that starts. It never talks to a store:
- * the parent comes as a cursor.
+ * what it has already comes as a prior.
  *
  * Backup:  open -> plan -> (next -> [the pipeline reads] -> read_done)* -> last_look -> facts
  *          -> close
@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "repo/line.h"
-#include "repo/manifest.h"
+#include "repo/prior.h"
 #include "s3/base/fs.h"
 #include "s3/err.h"
 #include "s3/world.h"
@@ -129,10 +129,10 @@ typedef struct cf_profile {
     /* Is this directory such a node? For messages. */
     cf_err (*open)(const cf_source_opts *opts, cf_source **ret, cf_error *e);
     /* The looks of the reading order up to the pinned cut; refusals are CF_ERR_SOURCE, each with
-     * its message and HINT. prior: cursor over the parent's file lines, NULL without parent
+     * its message and HINT. prior: the file lines of what the repository has already, NULL when there is nothing
      * (with opts.full for messages only, best effort);
      * prior_facts: the parent's, NULL. */
-    cf_err (*plan)(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run,
+    cf_err (*plan)(cf_source *s, cf_prior *prior, const json_t *prior_facts, const char *prior_run,
                    cf_error *e);
     /* Totals of the plan, for --dry-run and progress. */
     void (*plan_totals)(const cf_source *s, uint64_t *ret_files, uint64_t *ret_reused,

@@ -24,6 +24,10 @@ typedef struct claiming {
     const cf_repo *repo;
     const cf_claim_opts *opts;
     cf_claim c;
+    cf_run_id adopt[CF_LEASE_USES_MAX]; /* what the lease names beside the parent */
+    size_t adopt_total;
+    cf_run_id uses[CF_LEASE_USES_MAX];
+    size_t uses_total;
 } claiming;
 
 static void say(const claiming *const g, const cf_log_level level, const char *const fmt, ...)
@@ -121,18 +125,57 @@ static cf_err choose(claiming *const g, cf_snapshot_ids *const ids, cf_error *co
     return run_id_make(g, ids, e);
 }
 
+/* Parent first, then what is adopted. */
+static void uses_fill(claiming *const g)
+{
+    g->uses_total = 0;
+    if (g->c.parent != NULL)
+        g->uses[g->uses_total++] = g->c.parent->run;
+    for (size_t i = 0; i < g->adopt_total && g->uses_total < CF_LEASE_USES_MAX; i++)
+        g->uses[g->uses_total++] = g->adopt[i];
+}
+
+/* The number behind the highest, with all of `uses` in it; again when somebody was faster. */
 static cf_err lease_take(claiming *const g, cf_error *const e)
 {
-    const cf_root *const parent = g->c.parent;
-    const cf_lease_opts opts = {
-        .run = &g->c.run,
-        .uses = parent != NULL ? &parent->run : NULL,
-        .uses_total = parent != NULL ? 1 : 0,
-        .after = parent != NULL ? parent->lease : 0,
-    };
-    if (g->c.lease != NULL)
-        return cf_lease_move(g->c.lease, opts.uses, opts.uses_total, e);
-    return cf_lease_acquire(g->repo, &opts, &g->c.lease, e);
+    const uint64_t after = g->c.parent != NULL ? g->c.parent->lease : 0;
+    if (g->c.lease != NULL) {
+        uses_fill(g);
+        return cf_lease_move(g->c.lease, g->uses, g->uses_total, e);
+    }
+    for (unsigned i = 0; i < CLAIM_TRIES_MAX; i++) {
+        cf_lease_view view = {0};
+        CF_TRY(cf_lease_look(g->repo, g->opts->node, "leases", after, &view, e));
+        g->adopt_total = 0;
+        if (g->opts->adopt && view.highest > after)
+            CF_TRY(cf_adoption_find(g->repo, g->opts->node, g->c.parent, &view, g->adopt,
+                                    &g->adopt_total, e));
+        uses_fill(g);
+        const cf_lease_opts opts = {
+            .run = &g->c.run, .uses = g->uses, .uses_total = g->uses_total, .after = after};
+        const cf_err err = cf_lease_take(g->repo, &opts, &view, &g->c.lease, e);
+        if (err != CF_ERR_EXISTS)
+            return err;
+    }
+    CF_FAIL(e, CF_ERR_LOCKED,
+            "others took the lease of '%s' %d times while this run looked\nHINT: try again later",
+            g->opts->node, CLAIM_TRIES_MAX);
+}
+
+/* Behind the lease: adopted runs must be undecided still. *ret: they are; else those that are
+ * decided are left out, which needs a new number. */
+static cf_err adopted_check(claiming *const g, bool *const ret, cf_error *const e)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->adopt_total; i++) {
+        bool decided = false;
+        CF_TRY(cf_run_is_decided(g->repo, g->opts->node, &g->adopt[i], &decided, e));
+        if (!decided)
+            g->adopt[kept++] = g->adopt[i];
+    }
+    *ret = kept == g->adopt_total;
+    g->adopt_total = kept;
+    return CF_OK;
 }
 
 static cf_err take_once(claiming *const g, cf_error *const e)
@@ -144,7 +187,9 @@ static cf_err take_once(claiming *const g, cf_error *const e)
         cf_snapshot_ids_deinit(&ids);
         CF_TRY(cf_snapshot_list(g->repo, g->opts->node, /* recent= */ true, &ids, e));
         const cf_run_id newest = newest_of(&ids);
-        if (strcmp(g->c.chosen.text, newest.text) == 0)
+        bool undecided = true;
+        CF_TRY(adopted_check(g, &undecided, e));
+        if (strcmp(g->c.chosen.text, newest.text) == 0 && undecided)
             return CF_OK;
         CF_TRY(parent_load(g, &ids, e));
         CF_TRY(run_id_keep_newest(g, &ids, e));
@@ -180,8 +225,23 @@ static void say_waiting(const claiming *const g, const cf_error *const why)
 /* Marks are read behind the lease: what is in them by now is known. */
 static cf_err finish(claiming *const g, cf_claim *const ret, cf_error *const e)
 {
-    if (g->c.parent != NULL)
-        CF_TRY(cf_damage_load(g->repo, g->opts->node, &g->c.damage, e));
+    const cf_claim_opts *const o = g->opts;
+    if (g->c.parent != NULL || g->adopt_total > 0)
+        CF_TRY(cf_damage_load(g->repo, o->node, &g->c.damage, e));
+    if (g->adopt_total > 0) {
+        const size_t parents = g->c.parent != NULL ? 1 : 0;
+        const cf_adoption_opts adoption = {
+            .repo = g->repo,
+            .node = o->node,
+            .runs = g->uses + parents, /* what the lease names, not what did not fit */
+            .total = g->uses_total - parents,
+            .damage = g->c.damage,
+            .log = o->log,
+            .impl = o->impl,
+        };
+        CF_TRY(cf_adoption_new(&adoption, &g->c.adopted, e));
+        cf_adoption_abort_uploads(g->c.adopted);
+    }
     *ret = g->c;
     g->c = (cf_claim){0};
     return CF_OK;

@@ -84,7 +84,9 @@ size_t cf_cursor_get_segment(const cf_cursor *const c)
     return c->next - 1;
 }
 
-static cf_err segment_open(cf_cursor *const c, const size_t i, cf_error *const e)
+/* *ret: the stored bytes, borrowed until the next call for one that is not kept. */
+static cf_err segment_load(cf_cursor *const c, const size_t i, cf_slice *const ret,
+                           cf_error *const e)
 {
     const cf_segment *const s = &c->root->segments[i];
     const bool cached = c->cache[i].len > 0;
@@ -99,8 +101,26 @@ static cf_err segment_open(cf_cursor *const c, const size_t i, cf_error *const e
     }
     if (fits)
         c->cached_bytes += s->stored_bytes;
+    *ret = cf_buf_slice(stored);
+    return CF_OK;
+}
+
+cf_err cf_cursor_check(cf_cursor *const c, cf_error *const e)
+{
+    for (size_t i = 0; i < c->root->segment_total; i++) {
+        cf_slice stored = {NULL, 0};
+        if (c->root->segments[i].kind == c->kind)
+            CF_TRY(segment_load(c, i, &stored, e));
+    }
+    return cf_cursor_rewind(c, e);
+}
+
+static cf_err segment_open(cf_cursor *const c, const size_t i, cf_error *const e)
+{
+    cf_slice stored = {NULL, 0};
+    CF_TRY(segment_load(c, i, &stored, e));
     c->open = true;
-    return cf_segment_reader_begin(c->reader, s, cf_buf_slice(stored), e);
+    return cf_segment_reader_begin(c->reader, &c->root->segments[i], stored, e);
 }
 
 /* The next line's text; len 0 at the end of all. */

@@ -14,6 +14,7 @@
 enum {
     JOURNAL_STORED_MAX = CF_SEGMENT_STORED_MAX,
     OUT_BYTES = 128 * 1024,
+    WINDOW_LOG = 18, /* a reader of many dead runs' journals holds a window for each */
 };
 
 struct cf_journal {
@@ -46,6 +47,8 @@ cf_err cf_journal_new(const cf_repo *const repo, cf_run *const run, cf_journal *
     j->zstd = ZSTD_createCCtx();
     CF_ENSURE(j->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a compressor");
     CF_ENSURE(!ZSTD_isError(ZSTD_CCtx_setParameter(j->zstd, ZSTD_c_checksumFlag, 1)), e,
+              CF_ERR_UNSUPPORTED, "zstd refuses its parameters");
+    CF_ENSURE(!ZSTD_isError(ZSTD_CCtx_setParameter(j->zstd, ZSTD_c_windowLog, WINDOW_LOG)), e,
               CF_ERR_UNSUPPORTED, "zstd refuses its parameters");
     *ret = CF_STEAL(j);
     return CF_OK;
@@ -94,11 +97,11 @@ static cf_err render_uploads(const cf_slice upload_ids, cf_buf *const b, cf_erro
 }
 
 static cf_err journal_put(cf_journal *const j, const uint64_t uploaded_bytes,
-                          const cf_slice upload_ids, cf_error *const e)
+                          const cf_slice upload_ids, const bool last_words, cf_error *const e)
 {
     CF_CLEANUP(cf_buf_deinit) cf_buf uploads = {0};
     const cf_world *const world = j->repo->world;
-    const cf_put_opts opts = {.create_only = true};
+    const cf_put_opts opts = {.create_only = true, .last_words = last_words};
     char key[CF_KEY_LEN_MAX + 1];
     cf_buf_init(&uploads, JOURNAL_STORED_MAX);
     CF_TRY(render_uploads(upload_ids, &uploads, e));
@@ -123,6 +126,15 @@ cf_err cf_journal_add_line(cf_journal *const j, const cf_slice json_line, cf_err
     return CF_OK;
 }
 
+/* A kill costs what came since: about three parts in a hundred of what was uploaded. */
+static uint64_t every_bytes(const uint64_t uploaded_bytes)
+{
+    const uint64_t part = uploaded_bytes / CF_JOURNAL_SHARE;
+    return part < CF_JOURNAL_EVERY_BYTES_MIN   ? CF_JOURNAL_EVERY_BYTES_MIN
+           : part > CF_JOURNAL_EVERY_BYTES_MAX ? CF_JOURNAL_EVERY_BYTES_MAX
+                                               : part;
+}
+
 cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes,
                        const cf_slice upload_ids, cf_error *const e)
 {
@@ -130,8 +142,15 @@ cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes,
     const uint64_t now_ms = world->mono_ms(world->impl);
     const bool due = j->stored.len >= CF_JOURNAL_STORED_CUT ||
                      now_ms - j->put_mono_ms >= CF_JOURNAL_EVERY_MS ||
-                     uploaded_bytes - j->put_uploaded_bytes >= CF_JOURNAL_EVERY_BYTES;
+                     uploaded_bytes - j->put_uploaded_bytes >= every_bytes(uploaded_bytes);
     if (!due || (j->lines == 0 && upload_ids.len == 0))
         return CF_OK;
-    return journal_put(j, uploaded_bytes, upload_ids, e);
+    return journal_put(j, uploaded_bytes, upload_ids, /* last_words= */ false, e);
+}
+
+cf_err cf_journal_end(cf_journal *const j, cf_error *const e)
+{
+    return j->lines == 0 ? CF_OK
+                         : journal_put(j, j->put_uploaded_bytes, cf_slice_of(NULL, 0),
+                                       /* last_words= */ true, e);
 }

@@ -69,6 +69,9 @@ typedef struct cf_file_line {
     cf_slice content; /* inline; its length is size_bytes */
     bool is_withheld; /* policy kept the content out: no extents, not inline; a restore must say so,
                          never write zeros */
+    /* In memory only: some extents were left out, since their packs are not to be named. Good to
+     * compare parts with, never to be taken as it is: a range without extent would read as zeros. */
+    bool is_partial;
     const cf_extent
         *extents; /* by file_offset, not overlapping; a range without extent reads as zeros */
     size_t extent_total;

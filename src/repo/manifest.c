@@ -108,52 +108,66 @@ cf_err cf_manifest_cut(cf_manifest *const m, cf_error *const e)
 
 /* --- the end: pack segments --- */
 
+typedef enum pack_source { FROM_PARENT, FROM_ADOPTED, FROM_US, PACK_SOURCES } pack_source;
+
 typedef struct merge {
     cf_manifest *m;
-    cf_cursor *old;             /* owned; the parent's packs; NULL: no parent */
-    cf_line_store *store;       /* owned; of ours */
-    cf_segment_writer *writer;  /* owned */
-    cf_root *packs;             /* owned; only its segments matter */
-    const cf_pack_line *theirs; /* next of the parent; NULL: no more */
-    cf_pack_line ours;          /* next of this run */
-    bool has_ours;
+    cf_cursor *old;                         /* the parent's packs; NULL: no parent */
+    cf_cursor *own_old;                     /* owned: when nobody gave one */
+    cf_line_store *store;                   /* owned; of ours */
+    cf_segment_writer *writer;              /* owned */
+    cf_root *packs;                         /* owned; only its segments matter */
+    const cf_pack_line *next[PACK_SOURCES]; /* NULL: no more */
+    cf_pack_line ours;
     cf_totals *totals;
 } merge;
 
 static void merge_deinit(merge *const g)
 {
-    cf_cursor_free(g->old);
+    cf_cursor_free(g->own_old);
     cf_line_store_free(g->store);
     cf_segment_writer_free(g->writer);
     cf_root_free(g->packs);
-}
-
-static cf_err next_theirs(merge *const g, cf_error *const e)
-{
-    if (g->old == NULL)
-        return CF_OK;
-    return cf_cursor_next_pack(g->old, &g->theirs, e);
 }
 
 static cf_err next_ours(merge *const g, cf_error *const e)
 {
     cf_slice text = {NULL, 0};
     CF_TRY(cf_spool_next(g->m->packs, &text, e));
-    g->has_ours = text.len > 0;
-    return g->has_ours ? cf_pack_line_parse(text, g->store, &g->ours, e) : CF_OK;
+    if (text.len > 0)
+        CF_TRY(cf_pack_line_parse(text, g->store, &g->ours, e));
+    g->next[FROM_US] = text.len > 0 ? &g->ours : NULL;
+    return CF_OK;
+}
+
+static cf_err merge_next(merge *const g, const pack_source from, cf_error *const e)
+{
+    if (from == FROM_PARENT && g->old != NULL)
+        return cf_cursor_next_pack(g->old, &g->next[from], e);
+    if (from == FROM_ADOPTED && g->m->opts.adopted != NULL)
+        return cf_adoption_next_pack(g->m->opts.adopted, &g->next[from], e);
+    return from == FROM_US ? next_ours(g, e) : CF_OK;
 }
 
 static cf_err merge_open(merge *const g, cf_error *const e)
 {
     const cf_manifest_opts *const o = &g->m->opts;
-    if (o->parent != NULL)
-        CF_TRY(cf_cursor_new(o->repo, o->run->node, o->parent, CF_SEGMENT_PACKS, &g->old, e));
+    g->old = o->parent == NULL ? NULL : o->parent_packs;
+    if (o->parent != NULL && g->old == NULL) {
+        CF_TRY(cf_cursor_new(o->repo, o->run->node, o->parent, CF_SEGMENT_PACKS, &g->own_old, e));
+        g->old = g->own_old;
+    }
+    if (g->old != NULL)
+        CF_TRY(cf_cursor_rewind(g->old, e));
+    if (o->adopted != NULL)
+        cf_adoption_rewind(o->adopted);
     CF_TRY(cf_line_store_new(&g->store, e));
     CF_TRY(cf_root_new(&g->packs, e));
     CF_TRY(writer_new(g->m, CF_SEGMENT_PACKS, &g->writer, e));
     cf_spool_rewind(g->m->packs);
-    CF_TRY(next_theirs(g, e));
-    return next_ours(g, e);
+    for (pack_source from = FROM_PARENT; from < PACK_SOURCES; from++)
+        CF_TRY(merge_next(g, from, e));
+    return CF_OK;
 }
 
 /* A pack that no file names any more is left out: prune may have it once no other snapshot names
@@ -176,21 +190,32 @@ static cf_err merge_put(merge *const g, const cf_pack_line *const line, cf_error
                                  g->packs, e);
 }
 
+/* The first by name; of equal ones the parent's: an older run may have adopted it too. */
+static pack_source merge_first(const merge *const g)
+{
+    pack_source first = PACK_SOURCES;
+    for (pack_source from = FROM_PARENT; from < PACK_SOURCES; from++) {
+        if (g->next[from] != NULL &&
+            (first == PACK_SOURCES || strcmp(g->next[from]->pack, g->next[first]->pack) < 0))
+            first = from;
+    }
+    return first;
+}
+
 static cf_err merge_run(merge *const g, cf_error *const e)
 {
-    while (g->theirs != NULL || g->has_ours) {
-        const int order = g->theirs == NULL ? 1
-                          : !g->has_ours    ? -1
-                                            : strcmp(g->theirs->pack, g->ours.pack);
-        CF_ENSURE(order != 0, e, CF_ERR_DAMAGE, "the parent names pack '%s', which this run wrote",
-                  g->ours.pack);
-        if (order < 0) {
-            CF_TRY(merge_put(g, g->theirs, e));
-            CF_TRY(next_theirs(g, e));
-        } else {
-            CF_TRY(merge_put(g, &g->ours, e));
-            CF_TRY(next_ours(g, e));
-        }
+    for (pack_source first = merge_first(g); first != PACK_SOURCES; first = merge_first(g)) {
+        const cf_pack_line *const line = g->next[first];
+        const cf_pack_line *const ours = g->next[FROM_US];
+        const cf_pack_line *const adopted = g->next[FROM_ADOPTED];
+        CF_ENSURE(first == FROM_US || ours == NULL || strcmp(line->pack, ours->pack) != 0, e,
+                  CF_ERR_DAMAGE, "the parent names pack '%s', which this run wrote", line->pack);
+        const bool twice =
+            first == FROM_PARENT && adopted != NULL && strcmp(line->pack, adopted->pack) == 0;
+        CF_TRY(merge_put(g, line, e));
+        if (twice)
+            CF_TRY(merge_next(g, FROM_ADOPTED, e));
+        CF_TRY(merge_next(g, first, e));
     }
     return cf_segment_writer_cut(g->writer, g->packs, e);
 }
@@ -216,7 +241,9 @@ cf_err cf_manifest_finish(cf_manifest *const m, cf_root *const root, cf_error *c
     CF_TRY_AS(merge_open(&g, e), e, "read the parent's packs");
     CF_TRY_AS(merge_run(&g, e), e, "write the list of packs");
     CF_ENSURE(!cf_pack_use_find_undescribed(m->use, name), e, CF_ERR_DAMAGE,
-              "a file names pack '%s', which neither the parent nor this run describes", name);
+              "a file names pack '%s', which neither the parent nor an adopted run nor this one "
+              "describes",
+              name);
     CF_TRY(append_segments(root, g.packs, e));
     CF_TRY(append_segments(root, m->files, e));
     root->totals = totals;

@@ -7,6 +7,7 @@
 #ifndef SRC_REPO_MANIFEST_H
 #define SRC_REPO_MANIFEST_H
 
+#include "repo/adoption.h"
 #include "repo/line.h"
 #include "repo/repo.h"
 #include "repo/root.h"
@@ -44,14 +45,21 @@ CF_NODISCARD cf_err cf_cursor_find_file(cf_cursor *c, uint16_t step, cf_slice pa
 CF_NODISCARD cf_err cf_cursor_rewind(cf_cursor *c, cf_error *e);
 /* Number in the root of the segment that holds the line given last. */
 size_t cf_cursor_get_segment(const cf_cursor *c);
+/* Fetches every segment of its kind and checks length and SHA-256; then stands at the begin. What
+ * fits is kept, so that reading costs no further request. */
+CF_NODISCARD cf_err cf_cursor_check(cf_cursor *c, cf_error *e);
 
 /* Writer. One thread. */
 typedef struct cf_manifest cf_manifest;
 typedef struct cf_manifest_opts {
-    const cf_repo *repo;   /* borrowed */
-    cf_run *run;           /* borrowed; gives sequence numbers */
-    const cf_root *parent; /* borrowed; NULL: none. Its equal segments are referenced, its packs'
+    const cf_repo *repo;     /* borrowed */
+    cf_run *run;             /* borrowed; gives sequence numbers */
+    const cf_root *parent;   /* borrowed; NULL: none. Its equal segments are referenced, its packs'
                               lines taken over */
+    cf_cursor *parent_packs; /* borrowed; over the parent's packs, with what it keeps in memory;
+                                NULL: one is made */
+    /* Its pack lines are taken over where files name them. Borrowed; NULL: none. Read at the end. */
+    cf_adoption *adopted;
     /* Called for each line rendered, with its newline (files as they are added, packs as they are
      * added): for the journal. NULL: none. */
     cf_err (*on_line)(void *impl, cf_slice json_line, cf_error *e);
@@ -71,7 +79,7 @@ CF_NODISCARD cf_err cf_manifest_add_file(cf_manifest *m, const cf_file_line *lin
 CF_NODISCARD cf_err cf_manifest_add_pack(cf_manifest *m, const cf_pack_line *line, cf_error *e);
 /* The next file line starts a new segment. */
 CF_NODISCARD cf_err cf_manifest_cut(cf_manifest *m, cf_error *e);
-/* Uploads what is left, writes the pack segments (the parent's packs still used, then ours) and
+/* Uploads what is left, writes the pack segments (the parent's and adopted packs still used, and ours) and
  * puts all segments into root, packs first; fills root->totals.packs_total and .stored_bytes.
  * CF_ERR_DAMAGE when a file names a pack nobody described. */
 CF_NODISCARD cf_err cf_manifest_finish(cf_manifest *m, cf_root *root, cf_error *e);
@@ -81,8 +89,10 @@ CF_NODISCARD cf_err cf_manifest_finish(cf_manifest *m, cf_root *root, cf_error *
  * object are in memory: CF_JOURNAL_STORED_CUT and a line, when there is a tick behind each line. */
 enum {
     CF_JOURNAL_EVERY_MS = 60 * 1000,
-    CF_JOURNAL_EVERY_BYTES = 1024 * 1024 * 1024, /* of packs uploaded */
-    CF_JOURNAL_STORED_CUT = 4 * 1024 * 1024,     /* of an object: put at the next tick */
+    CF_JOURNAL_SHARE = 32, /* of the bytes uploaded: so much is put at risk... */
+    CF_JOURNAL_EVERY_BYTES_MIN = 4 * 1024 * 1024, /* ...but not a journal for less */
+    CF_JOURNAL_EVERY_BYTES_MAX = 1024 * 1024 * 1024,
+    CF_JOURNAL_STORED_CUT = 4 * 1024 * 1024, /* of an object: put at the next tick */
 };
 typedef struct cf_journal cf_journal;
 CF_NODISCARD cf_err cf_journal_new(const cf_repo *repo, cf_run *run, cf_journal **ret, cf_error *e);
@@ -97,5 +107,8 @@ CF_NODISCARD cf_err cf_journal_add_line(cf_journal *j, cf_slice json_line, cf_er
  * "key id" lines, may be empty. */
 CF_NODISCARD cf_err cf_journal_tick(cf_journal *j, uint64_t uploaded_bytes, cf_slice upload_ids,
                                     cf_error *e);
+/* The run ends without a snapshot, in good order: what the last object does not have. Put even while
+ * the world is stopping. */
+CF_NODISCARD cf_err cf_journal_end(cf_journal *j, cf_error *e);
 
 #endif

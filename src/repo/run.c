@@ -137,6 +137,13 @@ void cf_key_read(char *const ret, const char *const node, const char *const id)
     key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/reads/%s", node, id));
 }
 
+void cf_key_journal(char *const ret, const char *const node, const cf_run_id *const run,
+                    const uint32_t seq)
+{
+    key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/runs/%s/%010u-journal.jsonl.zst", node,
+                       run->text, (unsigned)seq));
+}
+
 void cf_key_folder(char *const ret, const char *const node, const char *const folder)
 {
     key_check(snprintf(ret, CF_KEY_LEN_MAX + 1, "nodes/%s/%s/", node, folder));

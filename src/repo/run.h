@@ -62,6 +62,8 @@ void cf_key_read(char *ret, const char *node, const char *id); /* nodes/N/reads/
  * hint outside [A-Za-z0-9._-] become '_'; it is cut at 64 bytes. */
 void cf_key_run_object(char *ret, const cf_run *r, uint32_t seq, const char *kind, const char *hint,
                        const char *suffix);
+/* nodes/N/runs/RUN/0000000017-journal.jsonl.zst */
+void cf_key_journal(char *ret, const char *node, const cf_run_id *run, uint32_t seq);
 /* Prefixes to LIST: nodes/N/snapshots/, nodes/N/leases/, nodes/N/runs/. folder without slash. */
 void cf_key_folder(char *ret, const char *node, const char *folder);
 

@@ -364,7 +364,7 @@ static void test_shared_pack_does_not_wait_for_ever(void **state)
     kit_run r;
     kit_run_init(&r);
     kit_fill_bytes(bytes, 5 * KIT_MIB, KIT_TEXT, 5);
-    r.limits.pack_source_max = 15 * KIT_MIB;
+    r.limits.shared_cut_bytes = 15 * KIT_MIB;
     CF_CLEANUP(cf_fd_closep) int fd = kit_file(bytes, 5 * KIT_MIB);
     for (size_t i = 0; i < 5; i++) {
         const bool own = i > 0 && i < 4;

@@ -400,19 +400,19 @@ typedef struct nb_snapshot {
     size_t total;
 } nb_snapshot;
 
-struct cf_cursor {
+struct cf_prior {
     const nb_snapshot *snapshot;
     size_t next;
 };
 
-cf_err cf_cursor_next_file(cf_cursor *c, const cf_file_line **ret, cf_error *e)
+cf_err cf_prior_next_file(cf_prior *c, const cf_file_line **ret, cf_error *e)
 {
     (void)e;
     *ret = c->next < c->snapshot->total ? &c->snapshot->at[c->next++].line : NULL;
     return CF_OK;
 }
 
-cf_err cf_cursor_rewind(cf_cursor *c, cf_error *e)
+cf_err cf_prior_rewind(cf_prior *c, cf_error *e)
 {
     (void)e;
     c->next = 0;
@@ -528,7 +528,7 @@ static inline cf_err nb_backup_with(const cf_source_opts *opts, const nb_snapsho
                                     uint64_t *ret_looked, cf_error *e)
 {
     const cf_profile *const p = &cf_profile_kurrentdb;
-    cf_cursor cursor = {.snapshot = prior};
+    cf_prior cursor = {.snapshot = prior};
     cf_source *s = NULL;
 
     ret->total = 0;

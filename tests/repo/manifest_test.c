@@ -464,7 +464,7 @@ static void test_journal(void **state)
     assert_int_equal(count_objects(&f, "nodes/n/runs/"), 1);
     assert_ok(cf_journal_add_line(j, cf_slice_str("{\"b\":2}\n"), &e));
     assert_ok(
-        cf_journal_tick(j, 1000 + (uint64_t)CF_JOURNAL_EVERY_BYTES, cf_slice_of(NULL, 0), &e));
+        cf_journal_tick(j, 1000 + (uint64_t)CF_JOURNAL_EVERY_BYTES_MIN, cf_slice_of(NULL, 0), &e));
     assert_int_equal(count_objects(&f, "nodes/n/runs/"), 2);
 
     static const char *const expected[] = {

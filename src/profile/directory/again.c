@@ -83,9 +83,9 @@ cf_err cf_tree_prior_load(cf_source *const s, const json_t *const prior_facts, c
 
     if (s->prior == NULL || json_integer_value(json_object_get(prior_facts, "read_again")) == 0)
         return CF_OK;
-    CF_TRY(cf_cursor_find_file(s->prior, CF_TREE_STEP_AGAIN, cf_slice_of("", 0), &l, e));
+    CF_TRY(cf_prior_find_file(s->prior, CF_TREE_STEP_AGAIN, cf_slice_of("", 0), &l, e));
     for (;;) {
-        CF_TRY(cf_cursor_next_file(s->prior, &l, e));
+        CF_TRY(cf_prior_next_file(s->prior, &l, e));
         if (l == NULL)
             return CF_OK;
         const uint64_t size = cf_file_line_dup_bytes(l);
@@ -118,7 +118,7 @@ cf_err cf_tree_prior_find(cf_source *const s, const char *const path,
     const cf_file_line *l = NULL;
 
     if (s->prior != NULL && s->phase == CF_TREE_WALKING)
-        CF_TRY(cf_cursor_find_file(s->prior, CF_TREE_STEP_WALK, cf_slice_str(path), &l, e));
+        CF_TRY(cf_prior_find_file(s->prior, CF_TREE_STEP_WALK, cf_slice_str(path), &l, e));
     *ret = l != NULL ? l : prior_again_find(s, cf_slice_str(path));
     return CF_OK;
 }

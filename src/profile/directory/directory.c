@@ -150,7 +150,7 @@ static cf_err tree_open(const cf_source_opts *const opts, cf_source **const ret,
     return CF_OK;
 }
 
-static cf_err plan(cf_source *const s, cf_cursor *const prior, const json_t *const prior_facts,
+static cf_err plan(cf_source *const s, cf_prior *const prior, const json_t *const prior_facts,
                    const char *const prior_run, cf_error *const e)
 {
     (void)prior_run;

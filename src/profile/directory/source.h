@@ -86,7 +86,7 @@ struct cf_source {
     bool has_leave_out;
     uint64_t leave_out_dev, leave_out_ino;
     cf_exclude *exclude; /* owned */
-    cf_cursor *prior;    /* borrowed; NULL: none */
+    cf_prior *prior;     /* borrowed; NULL: none */
     cf_tree_phase phase;
     cf_tree_walk walk;
     cf_tree_node node;               /* the one given last: reopen() opens it by this */

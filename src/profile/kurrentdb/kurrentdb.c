@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static cf_err plan(cf_source *s, cf_cursor *prior, const json_t *prior_facts, const char *prior_run,
+static cf_err plan(cf_source *s, cf_prior *prior, const json_t *prior_facts, const char *prior_run,
                    cf_error *e)
 {
     s->prior = (cf_kdb_prior){.cursor = prior, .best_effort = s->opts.full};

@@ -19,14 +19,14 @@ cf_err cf_kdb_prior_rewind(cf_kdb_prior *p, cf_error *e)
     if (p->cursor == NULL || !p->begun)
         return CF_OK;
     p->begun = false;
-    return cursor_end(p, cf_cursor_rewind(p->cursor, e), e);
+    return cursor_end(p, cf_prior_rewind(p->cursor, e), e);
 }
 
 cf_err cf_kdb_prior_peek(cf_kdb_prior *p, const cf_file_line **ret, cf_error *e)
 {
     if (p->cursor != NULL && !p->begun) {
         p->begun = true;
-        CF_TRY(cursor_end(p, cf_cursor_next_file(p->cursor, &p->line, e), e));
+        CF_TRY(cursor_end(p, cf_prior_next_file(p->cursor, &p->line, e), e));
     }
     *ret = p->line;
     return CF_OK;
@@ -36,7 +36,7 @@ cf_err cf_kdb_prior_skip(cf_kdb_prior *p, cf_error *e)
 {
     if (p->line == NULL)
         return CF_OK;
-    return cursor_end(p, cf_cursor_next_file(p->cursor, &p->line, e), e);
+    return cursor_end(p, cf_prior_next_file(p->cursor, &p->line, e), e);
 }
 
 cf_err cf_kdb_prior_find(cf_kdb_prior *p, uint16_t step, const char *path, const cf_file_line **ret,

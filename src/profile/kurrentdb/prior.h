@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The parent's lines, walked once beside the node's files, which come in the same order.
+ * What the repository has already, walked once beside the node's files, which come in the same order.
  */
 #ifndef SRC_PROFILE_KURRENTDB_PRIOR_H
 #define SRC_PROFILE_KURRENTDB_PRIOR_H
 
-#include "repo/manifest.h"
+#include "repo/prior.h"
 
 /* Zero: no parent. */
 typedef struct cf_kdb_prior {
-    cf_cursor *cursor;        /* borrowed; NULL: no parent */
+    cf_prior *cursor;         /* borrowed; NULL: no parent */
     const cf_file_line *line; /* where it stands; NULL: at the end, or not begun */
     bool begun;
     bool best_effort; /* a parent that cannot be read is none: its lines are for messages only */
