@@ -57,8 +57,9 @@ static void release_lease(cf_backup *const b)
             ignored.message, CF_LEASE_TTL_S / 60);
 }
 
-/* The snapshot stands, with or without its tags: the message says so. No prune can have it yet, so
- * the mark alone is enough. */
+/* Before the root (model: core.pml B9): a prune that may take this snapshot has it in its first LIST,
+ * so it reads the marks later than this. Behind the root there is a gap, for a run that sleeps just
+ * there. A run that fails leaves a mark that says nothing: prune deletes it with the run. */
 static cf_err put_tags(const cf_backup *const b, cf_error *const e)
 {
     const cf_tag_change change = {.add = b->opts->tags, .add_total = b->opts->tag_total};
@@ -66,7 +67,7 @@ static cf_err put_tags(const cf_backup *const b, cf_error *const e)
     if (change.add_total == 0)
         return CF_OK;
     CF_TRY_AS(cf_tag_put(&b->repo, b->opts->node, &b->claim.run.id, &change, e), e,
-              "snapshot '%s' is committed, but it could not be tagged", b->claim.run.id.text);
+              "tag run '%s' before its commit", b->claim.run.id.text);
     return CF_OK;
 }
 
@@ -143,9 +144,10 @@ static cf_err steps(cf_backup *const b, cf_error *const e)
     CF_TRY(cf_backup_plan(b, e));  /* 3, 4. preflight, plan, and the cut is pinned */
     CF_TRY(cf_backup_read(b, e));  /* 5. bytes before claim, in the profile's order */
     CF_TRY(b->profile->last_look(b->source, e)); /* 6. did the node change in a way that matters? */
+    CF_TRY(put_tags(b, e));
     CF_TRY(cf_backup_commit(b, e)); /* 7. segments, then the commit point: one PUT, last */
     release_lease(b);               /* 8. */
-    return put_tags(b, e);
+    return CF_OK;
 }
 
 /* A run that slept was perhaps fenced, and its parent then pruned: what it misses is no damage. */

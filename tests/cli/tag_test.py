@@ -37,6 +37,13 @@ class Tag(ferry.Case):
         self.assertEqual(len(marks), 5)
         self.assertEqual(json.loads(marks[0].read_text()), {"format": 1, "requires": [], "add": ["v1.2_A:b-c"], "remove": []})
 
+    def test_tags_of_a_backup_come_before_its_root(self):
+        """A prune that may take the snapshot reads the marks later (model: core.pml, -DM_TAGLATE)."""
+        run = self.backup(self.url, self.db, "--tag", "keep").summary["snapshot"]
+        node = Path(self.url[7:]) / "nodes/kdb-1"
+        root, [mark] = node / "snapshots" / run, list(node.glob(f"marks/{run}/tag-*Z"))
+        self.assertLess(mark.stat().st_mtime_ns, root.stat().st_mtime_ns)
+
     def test_refused(self):
         run = self.backup(self.url, self.db).summary["snapshot"]
         words = ["tag", "--repo", self.url, "--node", "kdb-1"]
