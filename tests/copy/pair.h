@@ -53,6 +53,7 @@ static inline void pair_init(pair *p)
 
 static inline void pair_deinit(pair *p)
 {
+    nb_node_free(&p->from.node);
     rig_deinit(&p->from);
     rig_deinit(&p->to);
 }
