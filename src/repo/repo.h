@@ -44,7 +44,8 @@ CF_NODISCARD cf_err cf_snapshot_list(const cf_repo *r, const char *node, bool re
 CF_NODISCARD cf_err cf_snapshot_load(const cf_repo *r, const char *node, const cf_run_id *id,
                                      cf_root **ret, cf_error *e);
 /* "latest" or an id or a unique beginning of one; CF_ERR_NOT_FOUND lists what there is,
- * CF_ERR_USAGE when several begin so. */
+ * CF_ERR_USAGE when several begin so. The latest goes by the snapshots' own times: a copy that came
+ * in later than a newer one is not it. */
 CF_NODISCARD cf_err cf_snapshot_find(const cf_repo *r, const char *node, const char *text,
                                      cf_run_id *ret, cf_error *e);
 /* The commit point: one conditional PUT. CF_ERR_FENCED: a fence stood there. CF_ERR_UNKNOWN: it

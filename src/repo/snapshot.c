@@ -7,10 +7,13 @@
 #include "repo/repo.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
+#include "s3/base/num.h"
 
 enum {
     SNAPSHOT_TOTAL_MAX = 10 * 1000 * 1000, /* ours: one every ten minutes for 190 years; 260 MB */
     SNAPSHOT_NAMED_MAX = 10,               /* in a message */
+    RUN_HOURS_MAX = 24 * 7,                /* ours: the longest run, from its id to its time */
+    RUN_TIME_LEN = 16,
 };
 
 void cf_snapshot_ids_deinit(cf_snapshot_ids *const s)
@@ -150,10 +153,6 @@ static cf_err find_among(const cf_snapshot_ids *const ids, const char *const nod
     size_t found = 0;
     size_t at = 0;
     CF_ENSURE(ids->total > 0, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot", node);
-    if (strcmp(text, "latest") == 0) {
-        *ret = ids->id[ids->total - 1];
-        return CF_OK;
-    }
     for (size_t i = 0; i < ids->total; i++) {
         if (cf_slice_starts_with(cf_slice_str(ids->id[i].text), cf_slice_str(text))) {
             at = i;
@@ -170,10 +169,79 @@ static cf_err find_among(const cf_snapshot_ids *const ids, const char *const nod
     return CF_OK;
 }
 
+/* When this run began, by its id; a snapshot's time is hardly later, and of a copy it is earlier. */
+static int64_t began_utc_ms(const cf_run_id *const id)
+{
+    int64_t utc_ms = 0;
+    (void)cf_time_parse_basic(cf_slice_of(id->text, RUN_TIME_LEN), &utc_ms);
+    return utc_ms;
+}
+
+/* Of one of ids; NULL when nothing can be said of it: whoever asks for it will hear why. */
+static cf_err root_look(const cf_repo *const r, const char *const node, const cf_run_id *const id,
+                        cf_root **const ret, cf_error *const e)
+{
+    cf_error why = {0};
+    const cf_err err = cf_snapshot_load(r, node, id, ret, &why);
+    if (err == CF_OK || err == CF_ERR_DAMAGE || err == CF_ERR_FORMAT || err == CF_ERR_NOT_FOUND ||
+        err == CF_ERR_FENCED)
+        return CF_OK;
+    if (e != NULL)
+        *e = why;
+    return err;
+}
+
+/* The newest by its own time, from ids of all snapshots. */
+static cf_err newest_among(const cf_repo *const r, const char *const node,
+                           const cf_snapshot_ids *const ids, cf_run_id *const ret,
+                           cf_error *const e)
+{
+    const int64_t run_ms = (int64_t)RUN_HOURS_MAX * 3600 * 1000;
+    int64_t best_utc_ms = INT64_MIN;
+    cf_run_id best = ids->id[ids->total - 1];
+    bool made_here = false; /* what is before such a one is older */
+    for (size_t i = ids->total; i > 0 && !made_here; i--) {
+        CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
+        if (best_utc_ms > began_utc_ms(&ids->id[i - 1]) + run_ms)
+            break;
+        CF_TRY(root_look(r, node, &ids->id[i - 1], &root, e));
+        made_here = root != NULL && !root->has_origin;
+        if (root != NULL && root->time_utc_ms > best_utc_ms) {
+            best_utc_ms = root->time_utc_ms;
+            best = root->run;
+        }
+    }
+    *ret = best;
+    return CF_OK;
+}
+
+/* Ids order by when they were written, and so do times, but where something was copied in: only
+ * then more than one root is read. */
+static cf_err find_latest(const cf_repo *const r, const char *const node, cf_run_id *const ret,
+                          cf_error *const e)
+{
+    CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids recent = {0};
+    CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids all = {0};
+    CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
+    CF_TRY(cf_snapshot_list(r, node, /* recent= */ true, &recent, e));
+    CF_ENSURE(recent.total > 0, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot", node);
+    const cf_run_id newest = recent.id[recent.total - 1];
+    CF_TRY(root_look(r, node, &newest, &root, e));
+    if (root == NULL || !root->has_origin) {
+        *ret = newest;
+        return CF_OK;
+    }
+    CF_TRY(cf_snapshot_list(r, node, /* recent= */ false, &all, e));
+    CF_ENSURE(all.total > 0, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot", node);
+    return newest_among(r, node, &all, ret, e);
+}
+
 cf_err cf_snapshot_find(const cf_repo *const r, const char *const node, const char *const text,
                         cf_run_id *const ret, cf_error *const e)
 {
     CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids ids = {0};
-    CF_TRY(cf_snapshot_list(r, node, /* recent= */ strcmp(text, "latest") == 0, &ids, e));
+    if (strcmp(text, "latest") == 0)
+        return find_latest(r, node, ret, e);
+    CF_TRY(cf_snapshot_list(r, node, /* recent= */ false, &ids, e));
     return find_among(&ids, node, text, ret, e);
 }

@@ -159,6 +159,52 @@ static void test_find(void **state)
     fixture_deinit(&f);
 }
 
+/* Copies: their ids say when they were copied, their times when they were made. */
+static void copy_at(fixture *f, int64_t utc_s, uint32_t random, int64_t time_utc_s)
+{
+    const cf_run run = make_run("n", utc_s, random);
+    CF_CLEANUP(cf_root_freep) cf_root *root = make_root(&run);
+    root->time_utc_ms = time_utc_s * 1000;
+    root->has_origin = true;
+    memset(root->origin.repository, 'a', sizeof(root->origin.repository) - 1);
+    root->origin.run = run.id;
+    assert_ok(cf_snapshot_commit(&f->repo, "n", root, &e));
+}
+
+static void assert_latest(fixture *f, const char *expected)
+{
+    cf_run_id id = {""};
+    assert_ok(cf_snapshot_find(&f->repo, "n", "latest", &id, &e));
+    assert_string_equal(id.text, expected);
+}
+
+static void test_latest_goes_by_time(void **state)
+{
+    (void)state;
+    const int64_t day = 24 * 3600, now = FIXTURE_UTC_S;
+    fixture f;
+    fixture_init(&f);
+    copy_at(&f, now - 50 * day, 1, now - 51 * day);
+    copy_at(&f, now - 40 * day, 2, now - 90 * day); /* outside the window, and older */
+    assert_latest(&f, "20261002T143100Z-00000001");
+    copy_at(&f, now - 2 * day, 3, now - 80 * day); /* alone in the window */
+    assert_latest(&f, "20261002T143100Z-00000001");
+    copy_at(&f, now - 1 * day, 4, now - 3 * day);
+    copy_at(&f, now - 120, 5, now - 70 * day);
+    copy_at(&f, now - 60, 6, now - 60 * day);
+    assert_latest(&f, "20261120T143100Z-00000004");
+    const uint64_t before = count_requests(&f);
+    assert_latest(&f, "20261120T143100Z-00000004");
+    assert_true(count_requests(&f) - before <= 10); /* not every root there is */
+    commit_at(&f, now, 7);                          /* made here: one LIST, one root */
+    assert_latest(&f, "20261121T143100Z-00000007");
+    copy_at(&f, now + 60, 8, now - 10 * day);
+    assert_latest(&f, "20261121T143100Z-00000007");
+    put_object(&f, "nodes/n/snapshots/20261121T143300Z-00000009", cf_slice_str("{"));
+    assert_latest(&f, "20261121T143300Z-00000009"); /* whoever asks for it hears what is wrong */
+    fixture_deinit(&f);
+}
+
 static void test_load(void **state)
 {
     (void)state;
@@ -339,9 +385,13 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_init_open), cmocka_unit_test(test_descriptor),
-        cmocka_unit_test(test_list),      cmocka_unit_test(test_find),
-        cmocka_unit_test(test_load),      cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_init_open),
+        cmocka_unit_test(test_descriptor),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_latest_goes_by_time),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_commit),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
