@@ -48,14 +48,68 @@ static cf_err damage_seen(void *const impl, const cf_mark *const mark, cf_error 
     return CF_OK;
 }
 
+/* A medium or key that may only be read has no leases; nor has it a prune that could disturb. */
+static cf_err lease_take(cf_restore *const r, const cf_run_id *const id, cf_error *const e)
+{
+    cf_error why = {0};
+    const cf_err err = cf_read_lease_acquire(&r->repo, r->opts->node, id, &r->lease, &why);
+
+    if (err == CF_ERR_ACCESS || err == CF_ERR_DENIED) {
+        cf_restore_log(r, CF_LOG_INFO,
+                       "the repository may only be read, so no reader's lease is written: a prune "
+                       "of it should not run now");
+        return CF_OK;
+    }
+    if (err != CF_OK && e != NULL)
+        *e = why;
+    return err;
+}
+
+static bool is_gone(const cf_err err)
+{
+    return err == CF_ERR_FENCED || err == CF_ERR_NOT_FOUND;
+}
+
+/* The root behind the reader's lease. A snapshot that is the latest no more may be pruned between
+ * the LIST and the lease: then there is a newer one. */
+static cf_err find(cf_restore *const r, cf_run_id *const id, cf_error *const e)
+{
+    enum { FIND_TRIES_MAX = 3 };
+    const bool latest = strcmp(r->opts->snapshot, "latest") == 0;
+
+    for (unsigned i = 1;; i++) {
+        CF_TRY(cf_snapshot_find(&r->repo, r->opts->node, r->opts->snapshot, id, e));
+        if (!r->opts->dry_run)
+            CF_TRY(lease_take(r, id, e));
+        const cf_err err = cf_snapshot_load(&r->repo, r->opts->node, id, &r->root, e);
+        if (!is_gone(err) || !latest || i == FIND_TRIES_MAX)
+            return err;
+        cf_read_lease_abandon(CF_STEAL(r->lease));
+    }
+}
+
+/* Something of the snapshot is missing or bad: was it pruned under us? Then that is no damage. */
+static cf_err explain(const cf_restore *const r, const cf_err err, cf_error *const e)
+{
+    CF_CLEANUP(cf_root_freep) cf_root *again = NULL;
+
+    if (err != CF_ERR_DAMAGE && err != CF_ERR_NOT_FOUND)
+        return err;
+    const cf_err now =
+        cf_snapshot_load(&r->repo, r->opts->node, &r->root->run, &again, /* e= */ NULL);
+    CF_ENSURE(!is_gone(now), e, CF_ERR_NOT_FOUND,
+              "snapshot %s of node '%s' was pruned while it was restored: the target is not "
+              "whole\nHINT: empty the target and restore 'latest', or one that 'chunkferry list' "
+              "shows now",
+              r->root->run.text, r->opts->node);
+    return err;
+}
+
 static cf_err choose(cf_restore *const r, cf_error *const e)
 {
     cf_run_id id = {{0}};
 
-    CF_TRY(cf_snapshot_find(&r->repo, r->opts->node, r->opts->snapshot, &id, e));
-    if (!r->opts->dry_run)
-        CF_TRY(cf_read_lease_acquire(&r->repo, r->opts->node, &id, &r->lease, e));
-    CF_TRY(cf_snapshot_load(&r->repo, r->opts->node, &id, &r->root, e));
+    CF_TRY(find(r, &id, e));
     r->profile = cf_profile_find(r->root->profile);
     CF_ENSURE(r->profile != NULL, e, CF_ERR_FORMAT,
               "snapshot %s is of profile '%s', which this chunkferry does not know\nHINT: use a "
@@ -150,12 +204,12 @@ cf_err cf_restore_run(const cf_ctx *const ctx, const cf_restore_opts *const opts
     r.target.index = opts->index_target;
     cf_buf_init(&r.result.closing_words, 64 * 1024);
     CF_TRY(connect(&r, e));
-    CF_TRY(choose(&r, e));            /* 1. which snapshot; a reader's lease keeps it */
-    CF_TRY(look_at_target(&r, e));    /* 2. in use, or not empty: refused */
-    CF_TRY(cf_restore_survey(&r, e)); /* 3. every line is sound, and there is room */
+    CF_TRY(choose(&r, e));         /* 1. which snapshot; a reader's lease keeps it */
+    CF_TRY(look_at_target(&r, e)); /* 2. in use, or not empty: refused */
+    CF_TRY(explain(&r, cf_restore_survey(&r, e), e)); /* 3. every line is sound, there is room */
     if (!opts->dry_run) {
-        CF_TRY(write_all(&r, e)); /* 4, 5, 6. first, body, last; each verified */
-        if (cf_read_lease_release(CF_STEAL(r.lease), &ignored) != CF_OK)
+        CF_TRY(explain(&r, write_all(&r, e), e)); /* 4, 5, 6. first, body, last; each verified */
+        if (r.lease != NULL && cf_read_lease_release(CF_STEAL(r.lease), &ignored) != CF_OK)
             cf_restore_log(&r, CF_LOG_WARN, "the reader's lease could not be released: %s",
                            ignored.message);
     }
