@@ -72,11 +72,26 @@ static void rehearsed_set(cf_copy *const c, cf_names *const names)
     c->rehearsed = names;
 }
 
+/* A run that slept was perhaps fenced, and its parent then pruned: what it misses is no damage. */
+static cf_err explain(const cf_transfer *const t, const cf_err err, cf_error *const e)
+{
+    const cf_run_id *const run = &t->claim.run.id;
+    bool decided = false;
+
+    if (err != CF_ERR_DAMAGE || t->failed_at_source || run->text[0] == '\0' ||
+        cf_run_is_decided(&t->c->to, t->c->node, run, &decided, /* e= */ NULL) != CF_OK || !decided)
+        return err;
+    CF_FAIL(e, CF_ERR_FENCED,
+            "run '%s' of the target was fenced while it slept, and what it went on from is pruned: "
+            "nothing was copied\nHINT: run the copy again",
+            run->text);
+}
+
 static cf_err snapshot_copy(cf_copy *const c, const cf_run_id *const id, bool *const ret_at_source,
                             cf_error *const e)
 {
     CF_CLEANUP(cf_transfer_deinit) cf_transfer t = {.c = c, .id = *id};
-    const cf_err err = transfer(&t, e);
+    const cf_err err = explain(&t, transfer(&t, e), e);
 
     *ret_at_source = t.failed_at_source;
     CF_TRY(err);
