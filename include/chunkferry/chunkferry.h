@@ -164,6 +164,7 @@ typedef struct cf_prune_opts {
     const char *const *drop_damaged; /* snapshots to give up when they are damaged */
     size_t drop_damaged_total;
     bool delete_versions, dry_run;
+    uint64_t wait_lock_ms; /* for another prune of the node; 0: CF_ERR_LOCKED at once */
     /* Each snapshot, oldest first, once it is decided and before anything is deleted. NULL: none. */
     void (*on_snapshot)(void *impl, const cf_prune_snapshot *s);
     void *impl;

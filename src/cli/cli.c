@@ -182,12 +182,14 @@ static const cf_command table[CF_CMD_COUNT] = {
          "nodes, late",
          0, 0, cf_cli_status},
     [CF_CMD_UNLOCK] = {"unlock", "end a run that is stuck", "",
-                       "Shows the leases of a node's runs that are under way, and who holds them. "
-                       "A run that is dead is fenced: it can never commit, and what it uploaded is "
-                       "left to prune. With --force also one whose lease is live: it goes on and "
+                       "Shows the leases of a node's runs that are not finished, and who holds "
+                       "them. With --force their runs are fenced: they can never commit, and "
+                       "what they uploaded is left to prune. A run that is alive goes on, and "
                        "fails at its commit. Nothing is deleted.\n\n"
                        "It is seldom needed: a lease runs out 5 minutes after its last renewal, "
-                       "and then the next backup takes over by itself, with what was uploaded.",
+                       "at once when this machine sees that its process is gone, and then the "
+                       "next backup takes over by itself and goes on from what was uploaded. "
+                       "Exit code 11 says that a lease is held.",
                        "chunkferry unlock --repo s3://backups/prod --node kdb-1",
                        "lease: node, lease, run, state, host, pid, since, renewed, runs_out, "
                        "fenced; and summary: node, leases, fenced",

@@ -134,6 +134,7 @@ cf_err cf_cli_prune(cf_cli *const c, cf_error *const e)
     };
 
     CF_TRY(cf_cli_remote(c, &o.remote, e));
+    CF_TRY(cf_values_duration(v, CF_OPT_WAIT_LOCK, &o.wait_lock_ms, e));
     CF_TRY(counts_take(v, &o, e));
     const cf_err err = cf_prune_run(c->ctx, &o, &result, e);
     if (err == CF_OK || result.nodes_total > 0) /* what was done is told, also when it failed */

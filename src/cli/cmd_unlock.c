@@ -28,10 +28,10 @@ static void unlocker_deinit(unlocker *const u)
 static const struct {
     const char *name, *text;
 } states[] = {
-    [CF_LEASE_LIVE] = {"live", "it is being renewed"},
-    [CF_LEASE_ENDED] = {"ended", "it was given back, but the run never committed"},
-    [CF_LEASE_RAN_OUT] = {"ran-out", "it was not renewed in time"},
-    [CF_LEASE_OWNER_DEAD] = {"dead", "its process on this machine is gone"},
+    [CF_LEASE_LIVE] = {"live", "held"},
+    [CF_LEASE_ENDED] = {"ended", "free: it was given back"},
+    [CF_LEASE_RAN_OUT] = {"ran-out", "free: it was not renewed in time"},
+    [CF_LEASE_OWNER_DEAD] = {"dead", "free: its process on this machine is gone"},
 };
 
 static void lease_print(const unlocker *const u, const cf_lease_seen *const s, const bool fenced)
@@ -50,7 +50,10 @@ static void lease_print(const unlocker *const u, const cf_lease_seen *const s, c
                    "%s, since %s\n  renewed  %s, runs out %s\n%s",
                    s->number, u->node, states[s->state].name, states[s->state].text, run,
                    (unsigned)b->owner.pid, host, since, renewed, until,
-                   fenced ? "  fenced   it can never commit; a backup can start at once\n" : "");
+                   fenced ? "  fenced   it can never commit; a backup can start at once\n"
+                   : s->state != CF_LEASE_LIVE
+                       ? "  the next backup starts at once, and goes on from what it uploaded\n"
+                       : "");
     cf_output_object(
         out, json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:b}", "type", "lease",
                        "node", u->node, "lease", (json_int_t)s->number, "run", run, "state",
@@ -71,7 +74,8 @@ static cf_err lease_seen(void *const impl, const cf_lease_seen *const s, cf_erro
     if (decided)
         return CF_OK;
     u->leases_total++;
-    const bool fence = known && repo->conditional && (!live || u->force);
+    /* A free one holds nobody up, and fenced its work could not be gone on with: only when asked. */
+    const bool fence = known && repo->conditional && u->force;
     if (!fence && live) {
         u->has_live = true;
         u->live = *s;
@@ -141,7 +145,7 @@ cf_err cf_cli_unlock(cf_cli *const c, cf_error *const e)
     CF_TRY(cf_opened_open(c, &u.opened, e));
     CF_TRY(above_of(&u, &above, e));
     CF_TRY(cf_lease_each(&u.opened.repo, u.node, "leases", above, lease_seen, &u, e));
-    if (u.leases_total == 0)
+    if (u.fenced_total == 0 && !u.has_live)
         cf_output_text(c->output, "node %s: no run is under way, there is nothing to unlock\n",
                        u.node);
     cf_output_object(c->output,

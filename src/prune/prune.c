@@ -15,6 +15,8 @@
 #include "s3/base/cleanup.h"
 #include "store/open.h"
 
+enum { WAIT_EVERY_MS = 2000 }; /* one LIST, one GET and a HEAD each time */
+
 void cf_prune_log(const cf_prune *const p, const cf_log_level level, const char *const fmt, ...)
 {
     char text[CF_ERROR_MESSAGE_LEN_MAX];
@@ -81,6 +83,32 @@ cf_err cf_prune_check(cf_prune_node *const n, cf_error *const e)
     return n->lease != NULL ? cf_lease_check(n->lease, e) : CF_OK;
 }
 
+static cf_err wait_for_lease(cf_prune_node *const n, cf_error *const e)
+{
+    const cf_world *const w = n->prune->ctx->world;
+    const cf_lease_opts opts = {.run = &n->self, .folder = "prunes"};
+    const uint64_t begin_mono_ms = w->mono_ms(w->impl);
+
+    for (bool told = false;; told = true) {
+        cf_error why = {0};
+        const cf_err err = cf_lease_acquire(n->repo, &opts, &n->lease, &why);
+        const uint64_t passed_ms = w->mono_ms(w->impl) - begin_mono_ms;
+        const uint64_t left_ms =
+            n->prune->opts->wait_lock_ms > passed_ms ? n->prune->opts->wait_lock_ms - passed_ms : 0;
+
+        if (err != CF_ERR_LOCKED || left_ms == 0) {
+            if (err != CF_OK && e != NULL)
+                *e = why;
+            return err;
+        }
+        if (!told)
+            cf_prune_log(n->prune, CF_LOG_INFO, "node '%s': waiting up to %llu s for another prune",
+                         n->name, (unsigned long long)(left_ms + 999) / 1000);
+        w->sleep_ms(w->impl, left_ms < WAIT_EVERY_MS ? left_ms : WAIT_EVERY_MS);
+        CF_TRY(cf_prune_check(n, e));
+    }
+}
+
 /* One prune a node at a time. It saves work; what is deleted is safe without it (the model has two
  * prunes at once, and no such lease). */
 static cf_err claim(cf_prune_node *const n, cf_error *const e)
@@ -95,8 +123,7 @@ static cf_err claim(cf_prune_node *const n, cf_error *const e)
     cf_run_id_make(now_utc_ms, /* newest= */ NULL, random, &n->self.id);
     if (n->prune->opts->dry_run)
         return CF_OK;
-    const cf_lease_opts opts = {.run = &n->self, .folder = "prunes"};
-    return cf_lease_acquire(n->repo, &opts, &n->lease, e);
+    return wait_for_lease(n, e);
 }
 
 static cf_err release(cf_prune_node *const n)

@@ -73,13 +73,14 @@ static cf_err prune_seen(void *const impl, const cf_lease_seen *const seen, cf_e
 /* A prune that puts its lease after our mark will see the mark; one that ended before our look has
  * done what it does; the one in between may have looked before the mark was there. */
 static cf_err came_in_time(const cf_repo *const repo, const char *const node,
-                           const cf_run_id *const run, cf_error *const e)
+                           const cf_run_id *const run, const bool pins, cf_error *const e)
 {
     cf_lease_seen prune = {0};
     cf_object_stat stat = {0};
     char key[CF_KEY_LEN_MAX + 1];
 
-    CF_TRY(cf_lease_each(repo, node, "prunes", /* above= */ 0, prune_seen, &prune, e));
+    if (pins)
+        CF_TRY(cf_lease_each(repo, node, "prunes", /* above= */ 0, prune_seen, &prune, e));
     cf_key_root(key, node, run);
     const cf_err err = repo->store->ops->head(repo->store, key, &stat, e);
     if (err != CF_ERR_NOT_FOUND)
@@ -97,8 +98,12 @@ static cf_err came_in_time(const cf_repo *const repo, const char *const node,
 cf_err cf_tag_set(const cf_repo *const repo, const char *const node, const cf_run_id *const run,
                   const cf_tag_change *const change, cf_error *const e)
 {
+    bool pins = false;
+
     CF_TRY(cf_tag_put(repo, node, run, change, e));
-    return came_in_time(repo, node, run, e);
+    for (size_t i = 0; i < change->add_total; i++)
+        pins = pins || strcmp(change->add[i], CF_TAG_KEEP) == 0;
+    return came_in_time(repo, node, run, pins, e);
 }
 
 /* --- fold --- */

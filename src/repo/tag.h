@@ -24,12 +24,13 @@ typedef struct cf_tag_change {
     const char *const *remove;
     size_t remove_total;
 } cf_tag_change;
-/* Writes the mark. A snapshot that was just committed needs no more: no prune may have it yet. */
+/* Writes the mark. A run that puts it before its root needs no more: whoever sees the root sees the
+ * mark. */
 CF_NODISCARD cf_err cf_tag_put(const cf_repo *repo, const char *node, const cf_run_id *run,
                                const cf_tag_change *change, cf_error *e);
 /* The mark, then a look whether it came in time: CF_ERR_FENCED: a prune took the snapshot
- * meanwhile. CF_ERR_LOCKED: a prune is running that may not have seen the mark; to be said again
- * when it is done, which does no harm. */
+ * meanwhile. CF_ERR_LOCKED: "keep" is added, and a prune is running that may not have seen the mark;
+ * to be said again when it is done, which does no harm. */
 CF_NODISCARD cf_err cf_tag_set(const cf_repo *repo, const char *node, const cf_run_id *run,
                                const cf_tag_change *change, cf_error *e);
 

@@ -38,17 +38,23 @@ class Unlock(ferry.Case):
         self.ferry(*self.words, "--force")
         self.assertEqual(len(list(self.folder.glob("snapshots/*"))), 1)
 
-    def test_dead(self):
+    def test_free(self):
+        """A free lease holds nobody up: shown, and fenced only when asked."""
         self.backup(self.url, self.db)
         for number, options in ((2, {"state": "ended"}), (3, {"age_s": 3600})):
             run = self.lease(number, run=f"20260101T00000{number}Z-0123abcd", **options)
-            result = self.ferry(*self.words, "--json")
+            plain = self.ferry(*self.words)
+            self.assertIn("free: ", plain.out)
+            self.assertIn("goes on from what it uploaded", plain.out)
+            self.assertIn("there is nothing to unlock", plain.out)
+            self.assertFalse((self.folder / "snapshots" / run).exists())
+            result = self.ferry(*self.words, "--force", "--json")
             shown = [x for x in result.lines if x["type"] == "lease"]
             self.assertEqual([(x["lease"], x["run"], x["state"], x["fenced"], x["host"], x["pid"]) for x in shown],
                              [(number, run, "ended" if number == 2 else "ran-out", True, "elsewhere", 4711)])
             self.assertEqual((self.folder / "snapshots" / run).read_bytes(), b"")
             # Once is enough, and the lease itself is not touched.
-            self.assertEqual(self.ferry(*self.words, "--json").summary["leases"], 0)
+            self.assertEqual(self.ferry(*self.words, "--force", "--json").summary["leases"], 0)
             self.assertTrue((self.folder / "leases" / f"{number:010}").exists())
         self.backup(self.url, self.db)
 

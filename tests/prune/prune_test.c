@@ -544,7 +544,13 @@ static void test_busy(void **state)
     kit_lease(&k, "prunes", 1, &other.id, /* ended= */ false, NULL, 0);
     assert_refused(kit_prune(&k, &last_1, &e), CF_ERR_LOCKED, "other");
     assert_int_equal(kit_check(&k, "busy"), 2);
-    pass_s(&k.f, CF_LEASE_TTL_S + 1);
+    cf_prune_opts patient = {.keep_last = 2, .wait_lock_ms = 60 * 1000};
+    assert_refused(kit_prune(&k, &patient, &e), CF_ERR_LOCKED, "other");
+    assert_true(atomic_load(&k.f.clock.slept_ms) >= 60 * 1000);
+    assert_non_null(strstr(k.warned, "waiting up to 60 s for another prune"));
+    patient.wait_lock_ms = 3600 * (uint64_t)1000;
+    assert_ok(kit_prune(&k, &patient, &e)); /* the other's lease ran out meanwhile */
+    assert_true(atomic_load(&k.f.clock.slept_ms) < (CF_LEASE_TTL_S + 70) * 1000);
     assert_ok(kit_prune(&k, &last_1, &e));
     assert_int_equal(count_objects(&k.f, "nodes/n/prunes/"), 1); /* the dead prune's is cleared */
     kit_deinit(&k);
