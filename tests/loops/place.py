@@ -54,6 +54,7 @@ class Outcome:
 class Place:
     """Scratch folders, the program, its last runs."""
     conditional = True
+    prune_words = ()
 
     def __init__(self):
         self.before = []        # words before the program's name

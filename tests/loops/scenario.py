@@ -68,7 +68,7 @@ class Scenario:
         return ["backup", "--repo", url or self.place.url, "--node", NODE, "--db", self.stages[stage], *more]
 
     def prune(self, *more):
-        return ["prune", "--repo", self.place.url, "--node", NODE, "--keep-last", "1", *more]
+        return ["prune", "--repo", self.place.url, "--node", NODE, "--keep-last", "1", *self.place.prune_words, *more]
 
     def copy(self, *more):
         return ["copy", "--repo", self.place.url, "--to-repo", self.place.to_url, "--node", NODE, "latest", *more]
@@ -87,6 +87,10 @@ class Scenario:
         if self.has["verify"]:
             steps.append(Step("verify", ["verify", "--repo", p.url, "--node", NODE, "latest", "--read-data"], 3))
         return steps
+
+    def rebuild(self):
+        """The place has other URLs."""
+        self.steps = self._steps()
 
     def readers(self):
         """Commands that change nothing but what they write themselves; they begin at the scenario's end."""
