@@ -4,9 +4,10 @@
 CHUNKFERRY_SEED=N   the sample of an earlier run, which printed N
 CHUNKFERRY_LONG=1   every case, two at a time
 LOOP_CASE=ID        one case, as a failure prints it
-LOOP_BUDGET_S=N     seconds a loop may take for its sample
+LOOP_BUDGET_S=N     seconds a loop may take for its sample; given with CHUNKFERRY_LONG, also then
 """
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -76,9 +77,9 @@ def work(loop, number, queue, cases=None):
     try:
         place = loop.make()
         cases = chosen(loop, cases if cases is not None else loop.plan(place))
-        budget_s = float(os.environ.get("LOOP_BUDGET_S", loop.budget_s))
+        budget_s = float(os.environ.get("LOOP_BUDGET_S", math.inf if LONG else loop.budget_s))
         for case in cases[number::WORKERS]:
-            if not LONG and not ONLY and done and time.monotonic() - began > budget_s:
+            if not ONLY and done and time.monotonic() - began > budget_s:
                 break
             if len(failed) >= FAILURES_MAX:
                 break

@@ -3,6 +3,7 @@
 its own for every 7th request of it (a sample by default), killed before it and after it."""
 import base64
 import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from proxy import Proxy  # noqa: E402
 from s3.client import Client  # noqa: E402
 
 EVERY = 7
+NUMBERS = itertools.count(1)
 LOCK = (b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days>"
         b"</DefaultRetention></Rule></ObjectLockConfiguration>")
 VERSIONED = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
@@ -75,7 +77,7 @@ class RealKill(loop.Loop):
     budget_s = 12
 
     def __init__(self, server, env, kind):
-        self.env, self.kind, self.bucket, self.name = env, kind, f"loops-{kind}-{os.getpid()}", f"kill-{server}-{kind}"
+        self.env, self.kind, self.bucket, self.name = env, kind, f"loops-{kind}-{os.getpid()}-{next(NUMBERS)}", f"kill-{server}-{kind}"
         make_bucket(env, self.bucket, kind)
 
     def make(self):

@@ -55,7 +55,10 @@ class Scenario:
         self.has = {name: is_built(name) for name in ("prune", "copy", "verify", "tag")}
         self.steps = self._steps()
         self.states, self.good = {}, {}
-        self._rehearse()
+        try:
+            self._rehearse()
+        except AssertionError as failure:
+            raise AssertionError(f"in quiet: {failure}\n{place.story()}") from None
 
     def close(self):
         self.place.close()
