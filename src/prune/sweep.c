@@ -9,6 +9,7 @@
 
 #include "prune/prune.h"
 #include "repo/fence.h"
+#include "repo/json.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/num.h"
@@ -202,15 +203,48 @@ static cf_err stale_sweep(const cf_prune_node *const n, cf_prune_batch *const b,
     return cf_prune_batch_flush(b, e);
 }
 
+/* Damage is told of an object, which others may name: as long as one does, no run may rely on it,
+ * though the snapshot goes by which it was found. One that cannot be read spoke of that alone. */
+static cf_err still_speaks(const cf_prune_node *const n, const cf_prune_mark *const m,
+                           bool *const ret, cf_error *const e)
+{
+    CF_CLEANUP(json_decrefp) json_t *body = NULL;
+    cf_error why = {0};
+    cf_mark mark = {0};
+
+    *ret = false;
+    if (!cf_mark_name_parse(cf_slice_str(m->name), &mark) || !cf_mark_is(&mark, CF_MARK_DAMAGE))
+        return CF_OK;
+    mark.run = m->run;
+    const cf_err err = cf_mark_load(n->repo, n->name, &mark, &body, &why);
+    if (err == CF_ERR_NOT_FOUND || err == CF_ERR_DAMAGE || err == CF_ERR_FORMAT)
+        return CF_OK;
+    if (err != CF_OK) {
+        if (e != NULL)
+            *e = why;
+        return err;
+    }
+    const json_t *const objects = json_object_get(body, "objects");
+    for (size_t i = 0; i < json_array_size(objects) && !*ret; i++) {
+        const char *const name = json_string_value(json_array_get(objects, i));
+        *ret = name != NULL && cf_object_set_has(n->named, cf_slice_str(name));
+    }
+    return CF_OK;
+}
+
 static cf_err marks_sweep(const cf_prune_node *const n, cf_prune_batch *const b, cf_error *const e)
 {
     char key[CF_KEY_LEN_MAX + 1];
+    bool speaks = false;
 
     for (size_t i = 0; i < n->mark_total; i++) {
         const cf_prune_mark *const m = &n->marks[i];
         const cf_prune_trace *const r = cf_prune_trace_find(n, &m->run);
 
         if (r == NULL || !r->is_fence)
+            continue;
+        CF_TRY(still_speaks(n, m, &speaks, e));
+        if (speaks)
             continue;
         (void)snprintf(key, sizeof(key), "nodes/%s/marks/%s/%s", n->name, m->run.text, m->name);
         CF_TRY(cf_prune_batch_add(b, key, /* size_bytes= */ 0, e));

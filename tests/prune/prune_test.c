@@ -297,6 +297,33 @@ static void test_marks_and_reads(void **state)
     kit_deinit(&k);
 }
 
+/* What is known of an object outlives the snapshot by which it was found. */
+static void test_damage_marks(void **state)
+{
+    (void)state;
+    kit k;
+    kit_init(&k);
+    kit_names names = {.total = 0};
+    const cf_run first = kit_snapshot(&k, 1, 2, NULL);
+    assert_true(kit_names_of(&k, &first.id, &names));
+    const cf_run alone = kit_snapshot(&k, 2, 1, NULL);
+    (void)kit_snapshot(&k, 3, 1, &first.id);
+    json_t *shared = json_pack("{s:[s, s], s:[]}", "objects", "no name", names.name[0], "files");
+    json_t *whole = json_pack("{s:[], s:[]}", "objects", "files");
+    assert_ok(cf_mark_add(&k.f.repo, KIT_NODE, &first.id, CF_MARK_DAMAGE, shared, &e));
+    assert_ok(cf_mark_add(&k.f.repo, KIT_NODE, &alone.id, CF_MARK_DAMAGE, whole, &e));
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_string_equal(k.told, "- - +last,newest");
+    assert_int_equal(count_objects(&k.f, "nodes/n/marks/"), 1);
+    /* Nobody names it any more. */
+    (void)kit_snapshot(&k, 4, 1, NULL);
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_int_equal(count_objects(&k.f, "nodes/n/marks/"), 0);
+    json_decref(shared);
+    json_decref(whole);
+    kit_deinit(&k);
+}
+
 /* Keys of another shape are nobody's business. */
 static void test_foreign(void **state)
 {
@@ -614,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_dead_run),
         cmocka_unit_test(test_used),
         cmocka_unit_test(test_marks_and_reads),
+        cmocka_unit_test(test_damage_marks),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_usage),
