@@ -16,7 +16,7 @@ extern "C" {
 
 typedef struct cf_world {
     int64_t (*now_utc_ms)(void *impl);                 /* since 1970-01-01T00:00:00Z; may jump */
-    uint64_t (*mono_ms)(void *impl);                   /* never goes back */
+    uint64_t (*mono_ms)(void *impl);                   /* never goes back; counts suspension */
     void (*sleep_ms)(void *impl, uint64_t ms);         /* returns early when stop is wished */
     void (*random)(void *impl, void *ret, size_t len); /* cryptographic quality */
     bool (*stopping)(void *impl);                      /* true once the user wants to stop */

@@ -150,6 +150,28 @@ static cf_err steps(cf_backup *const b, cf_error *const e)
     return CF_OK;
 }
 
+static cf_err stored_note(void *const impl, const cf_pack_line *const pack, cf_error *const e)
+{
+    return cf_manifest_add_pack(impl, pack, e);
+}
+
+/* No snapshot came of it: a last journal, so that the next run loses only what was under way. Best
+ * effort, and not to a store that just gave no answer. */
+static void last_words(cf_backup *const b, const cf_err err)
+{
+    cf_error ignored = {0};
+
+    if (b->journal == NULL || b->upload == NULL || err == CF_OK || err == CF_ERR_FENCED ||
+        err == CF_ERR_UNKNOWN || cf_err_retryable(err))
+        return;
+    if (cf_upload_failed(b->upload) &&
+        cf_upload_each_stored(b->upload, stored_note, b->manifest, &ignored) != CF_OK)
+        return;
+    if (cf_journal_end(b->journal, &ignored) != CF_OK)
+        cf_backup_log(b, CF_LOG_DETAIL, "the last journal could not be written: %s",
+                      ignored.message);
+}
+
 /* A run that slept was perhaps fenced, and its parent then pruned: what it misses is no damage. */
 static cf_err explain(const cf_backup *const b, const cf_err err, cf_error *const e)
 {
@@ -179,10 +201,13 @@ cf_err cf_backup_run_on(const cf_ctx *const ctx, const cf_backup_opts *const opt
     CF_TRY(opts_check(opts, e));
     CF_TRY(memory_plan(opts, &b.memory, e));
     CF_TRY(cf_backup_connect(&b, e)); /* the repository, checked before the node is touched */
-    if (opts->dry_run)
+    if (opts->dry_run) {
         CF_TRY(rehearse(&b, e));
-    else
-        CF_TRY(explain(&b, steps(&b, e), e));
+    } else {
+        const cf_err err = steps(&b, e);
+        last_words(&b, err);
+        CF_TRY(explain(&b, err, e));
+    }
     result_fill(&b, ret);
     return CF_OK;
 }

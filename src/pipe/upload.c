@@ -302,3 +302,24 @@ cf_err cf_upload_render_open(cf_upload *const u, cf_buf *const ret, cf_error *co
             CF_TRY(cf_buf_printf(ret, e, "%s%s %s\n", u->opts.runs_prefix, p->key, p->upload_id));
     return CF_OK;
 }
+
+bool cf_upload_failed(cf_upload *const u)
+{
+    CF_UPLOAD_HOLD(u);
+
+    return u->failed != CF_OK;
+}
+
+cf_err cf_upload_each_stored(cf_upload *const u,
+                             cf_err (*const fn)(void *impl, const cf_pack_line *pack, cf_error *e),
+                             void *const impl, cf_error *const e)
+{
+    CF_UPLOAD_HOLD(u);
+
+    CF_CHECK(u->failed != CF_OK);
+    for (const cf_upload_pack *p = u->packs; p != NULL; p = p->next) {
+        if (p->acknowledged)
+            CF_TRY(fn(impl, &p->line, e));
+    }
+    return CF_OK;
+}

@@ -127,6 +127,13 @@ void cf_upload_get_counts(cf_upload *u, cf_upload_counts *ret); /* any thread: f
 /* "key id\n" of every multipart upload under way, for the journal; appended. The key is the
  * store's: runs_prefix and the pack's. Any thread. */
 CF_NODISCARD cf_err cf_upload_render_open(cf_upload *u, cf_buf *ret, cf_error *e);
+bool cf_upload_failed(cf_upload *u); /* any thread */
+/* After a failure: the packs that the store has acknowledged and on_pack was not told of, in order. fn
+ * is called with the pipeline's lock held: it must not call back. */
+CF_NODISCARD cf_err cf_upload_each_stored(cf_upload *u,
+                                          cf_err (*fn)(void *impl, const cf_pack_line *pack,
+                                                       cf_error *e),
+                                          void *impl, cf_error *e);
 void cf_upload_free(cf_upload *u); /* stops threads, aborts uploads; NULL is fine */
 static inline void cf_upload_freep(cf_upload **u)
 {

@@ -76,7 +76,8 @@ cf_err cf_prior_rewind(cf_prior *const p, cf_error *const e)
 
 /* --- one stream --- */
 
-/* The next file line of a journal, which must come in order: what does not is no journal of ours. */
+/* The next file line of a journal. What comes against the order is skipped: lines that an answer
+ * that was lost brought twice. */
 static cf_err journal_next(stream *const s, cf_error *const e)
 {
     for (;;) {
@@ -90,10 +91,9 @@ static cf_err journal_next(stream *const s, cf_error *const e)
         if (kind != CF_JOURNAL_FILE)
             continue;
         CF_TRY(cf_file_line_parse(text, s->store, &s->own, e));
-        CF_ENSURE(!s->begun || cf_file_line_cmp(s->last_step, cf_buf_slice(&s->last_path),
-                                                s->own.step, s->own.path) < 0,
-                  e, CF_ERR_DAMAGE, "line of '%.*s' comes against the order",
-                  CF_SLICE_FMT(s->own.path));
+        if (s->begun && cf_file_line_cmp(s->last_step, cf_buf_slice(&s->last_path), s->own.step,
+                                         s->own.path) >= 0)
+            continue;
         cf_buf_clear(&s->last_path);
         CF_TRY(cf_buf_append(&s->last_path, s->own.path, e));
         s->last_step = s->own.step;
