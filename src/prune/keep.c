@@ -112,6 +112,25 @@ static cf_err check_max(const cf_prune_node *const n, cf_error *const e)
     return CF_OK;
 }
 
+/* The newest by id: a run may be choosing it as its parent just now (model: newest). And the newest
+ * by its time, where an older one was copied in later: a restore asks for that one. */
+static void newest_keep(cf_prune_node *const n)
+{
+    cf_prune_snap *const newest = cf_prune_snap_find(n, &n->newest);
+    cf_prune_snap *latest = NULL;
+
+    for (size_t i = 0; i < n->snap_total; i++) {
+        cf_prune_snap *const s = &n->snaps[i];
+        if (!s->is_future && !s->is_damaged &&
+            (latest == NULL || s->time_utc_ms >= latest->time_utc_ms))
+            latest = s;
+    }
+    if (newest != NULL)
+        newest->keep |= CF_KEEP_NEWEST;
+    if (latest != NULL)
+        latest->keep |= CF_KEEP_NEWEST;
+}
+
 cf_err cf_prune_choose(cf_prune_node *const n, cf_error *const e)
 {
     for (size_t i = 0; i < n->snap_total; i++) {
@@ -122,9 +141,7 @@ cf_err cf_prune_choose(cf_prune_node *const n, cf_error *const e)
     CF_TRY(proofs_load(n, e));
     CF_TRY(tags_load(n, e));
     CF_TRY(rules_apply(n, e));
-    cf_prune_snap *const newest = cf_prune_snap_find(n, &n->newest);
-    if (newest != NULL)
-        newest->keep |= CF_KEEP_NEWEST;
+    newest_keep(n);
     return check_max(n, e);
 }
 

@@ -29,6 +29,7 @@ typedef struct kit {
     cf_prune_result result;
     char told[8192]; /* "-daily,last +..." a line a snapshot */
     char warned[8192];
+    int64_t root_age_ms; /* of roots committed from now on: as if copied so much later */
 } kit;
 
 static inline void kit_init(kit *k)
@@ -86,7 +87,7 @@ static inline void kit_segment(kit *k, cf_run *run, const kit_names *names, cf_r
 static inline cf_err kit_commit(kit *k, cf_run *run, kit_names *names, cf_error *e_)
 {
     cf_root *root = make_root(run);
-    root->time_utc_ms = atomic_load(&k->f.clock.utc_ms);
+    root->time_utc_ms = atomic_load(&k->f.clock.utc_ms) - k->root_age_ms;
     qsort(names->name, names->total, sizeof(names->name[0]), kit_name_cmp);
     kit_segment(k, run, names, root, CF_SEGMENT_PACKS);
     kit_segment(k, run, names, root, CF_SEGMENT_FILES);

@@ -297,6 +297,27 @@ static void test_marks_and_reads(void **state)
     kit_deinit(&k);
 }
 
+/* 'latest' goes by time, a run's parent by id: both stay, whatever the rules say. */
+static void test_copied_late(void **state)
+{
+    (void)state;
+    kit k;
+    kit_init(&k);
+    const char *const none[] = {"none"};
+    const cf_prune_opts by_tag = {.keep_tags = none, .keep_tag_total = 1};
+    cf_run_id found = {""};
+    (void)kit_snapshot(&k, 1, 1, NULL);
+    const cf_run latest = kit_snapshot(&k, 2, 1, NULL);
+    k.root_age_ms = 30 * (int64_t)KIT_DAY_S * 1000;
+    (void)kit_snapshot(&k, 3, 1, NULL);
+    (void)kit_snapshot(&k, 4, 1, NULL);
+    assert_ok(kit_prune(&k, &by_tag, &e));
+    assert_string_equal(k.told, "- +newest - +newest");
+    assert_ok(cf_snapshot_find(&k.f.repo, KIT_NODE, latest.id.text, &found, &e));
+    assert_int_equal(kit_check(&k, "end"), 2);
+    kit_deinit(&k);
+}
+
 /* What is known of an object outlives the snapshot by which it was found. */
 static void test_damage_marks(void **state)
 {
@@ -642,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_used),
         cmocka_unit_test(test_marks_and_reads),
         cmocka_unit_test(test_damage_marks),
+        cmocka_unit_test(test_copied_late),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_usage),
