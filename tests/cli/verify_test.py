@@ -211,7 +211,7 @@ class Data(Look):
         for line in repo.lines():
             for x in line.get("extents", []):
                 names.setdefault(x["pack"], set()).add(line["path"])
-        for _ in range(40):
+        for _ in range(25):
             pack = rng.choice(packs_of(repo))
             whole = pack.read_bytes()
             at = rng.randrange(len(whole))
