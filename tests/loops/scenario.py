@@ -89,6 +89,8 @@ class Scenario:
             steps += [Step("init-copy", ["init", "--repo", p.to_url], 3, again=init_again), Step("copy", self.copy(), 3, copied=True)]
         if self.has["verify"]:
             steps.append(Step("verify", ["verify", "--repo", p.url, "--node", NODE, "latest", "--read-data"], 3))
+        if self.has["tag"]:
+            steps.append(Step("tag", ["tag", "--repo", p.url, "--node", NODE, "latest", "--add", "checked"], 3))
         return steps
 
     def rebuild(self):
@@ -101,6 +103,8 @@ class Scenario:
                  "restore": ["restore", "latest", "--node", NODE, "--target", self.dir / "restored"]}
         if is_built("status"):
             words["status"] = ["status"]
+        if is_built("unlock"):
+            words["unlock"] = ["unlock", "--node", NODE]
         if is_built("dump"):
             words["dump"] = ["dump", "--node", NODE, "latest", "db/chaser.chk"]
         return [Step(name, [w[0], "--repo", self.place.url, *w[1:]], 3, state="end") for name, w in words.items()]
