@@ -16,7 +16,7 @@ enum {
     URL_MAX = 64 * 1024, /* ours: key 3,072, continuation token, prefix, host; servers allow less */
     HEADER_TOTAL_MAX = S3_CALL_HEADER_TOTAL_MAX +
                        6, /* and host, date, sha256, token, authorization, accept-encoding */
-    LAST_WORDS_STALL_MS = 5000,
+    LINGER_MS = 500,      /* ours: with the last words, a run that is to stop stops within 2 s */
 };
 
 typedef struct attempt {
@@ -230,8 +230,9 @@ static cf_err exchange(attempt *t, s3_verdict *ret, cf_error *e)
                                 .headers = t->headers,
                                 .header_total = t->header_total,
                                 .body = call->body,
-                                .stall_ms =
-                                    call->last_words ? LAST_WORDS_STALL_MS : c->stall_ms * factor,
+                                .stall_ms = call->last_words ? s3_client_last_words_ms(c)
+                                                             : c->stall_ms * factor,
+                                .linger_ms = call->lingers ? LINGER_MS : 0,
                                 .ignore_stop = call->last_words,
                                 .on_body = on_body,
                                 .on_body_impl = t};

@@ -43,6 +43,8 @@ struct s3_call {
     uint32_t stall_factor;      /* 0: 1; times the client's stall_timeout_ms */
     bool is_upload; /* the body is an object's: where the server asks for it, with Content-MD5 */
     bool conflict_is_final; /* 409 is not tried again: the caller must start over */
+    bool lingers;    /* under way when the wish to stop comes, it gets a moment more: what it makes
+                        would be left behind unknown */
     bool last_words; /* sent although world->stopping(): abort of an upload; no retries then */
     /* All three may be NULL. prepare: before each attempt, may change params and headers.
      * stream: takes the body of a 2xx instead of reply->body; an error of it is retried unless it

@@ -21,6 +21,8 @@ enum {
     MIB = 1024 * 1024,
     PART_MIB_DEFAULT = 8,
     PART_MIB_MAX = 512,
+    LAST_WORDS_MS = 1300, /* ours: all of a run's, so that it stops within 2 s of the wish */
+    LAST_WORDS_LEAST_MS = 100,
     DELETE_BODY_MAX =
         1024 * 1024, /* Ceph's rgw_max_put_param_size; others take as much or say 413 */
 };
@@ -180,6 +182,18 @@ void s3_client_leave(s3_client *c, uint64_t epoch, s3_throttle_result result)
     s3_throttle_leave(&c->throttle, epoch, result);
     (void)pthread_cond_broadcast(&c->room);
     s3_client_unlock(c);
+}
+
+uint64_t s3_client_last_words_ms(s3_client *c)
+{
+    const uint64_t now = c->world->mono_ms(c->world->impl);
+
+    s3_client_lock(c);
+    if (c->last_words_until_ms == 0)
+        c->last_words_until_ms = now + LAST_WORDS_MS;
+    const uint64_t left = c->last_words_until_ms > now ? c->last_words_until_ms - now : 0;
+    s3_client_unlock(c);
+    return left > LAST_WORDS_LEAST_MS ? left : LAST_WORDS_LEAST_MS;
 }
 
 s3_retry_decision s3_client_decide(s3_client *c, s3_retry_event *ev)

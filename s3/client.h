@@ -42,9 +42,10 @@ struct s3_client {
     s3_counts counts;
     bool
         send_md5; /* this server wants Content-MD5 with uploads: a bucket with a default retention */
-    size_t delete_body_max;  /* bytes of one DeleteObjects; less after a 413 */
-    int64_t server_utc_ms;   /* newest Date, 0: none */
-    uint64_t server_mono_ms; /* when it came */
+    size_t delete_body_max;       /* bytes of one DeleteObjects; less after a 413 */
+    int64_t server_utc_ms;        /* newest Date, 0: none */
+    uint64_t server_mono_ms;      /* when it came */
+    uint64_t last_words_until_ms; /* monotonic; 0: none were said yet */
 };
 
 /* For tests: the client over another transport (owned from now on, also on failure). */
@@ -64,6 +65,8 @@ static inline void s3_client_unlock(s3_client *c)
 CF_NODISCARD cf_err s3_client_enter(s3_client *c, bool ignore_stop, uint64_t *ret_epoch,
                                     cf_error *e);
 void s3_client_leave(s3_client *c, uint64_t epoch, s3_throttle_result result);
+/* What is left of the time for all last words together, which begins with the first; never 0. */
+uint64_t s3_client_last_words_ms(s3_client *c);
 /* Decide on another try, and take the tokens while nobody else can. ev's random and quota are filled
  * in. */
 s3_retry_decision s3_client_decide(s3_client *c, s3_retry_event *ev);

@@ -72,9 +72,10 @@ typedef struct s3_http_request {
     const s3_pair *headers; /* names in lower case; all of them but Content-Length, Connection,
                                Accept, Expect; with Host */
     size_t header_total;
-    cf_slice body;     /* sent with Content-Length, also when empty, for PUT and POST */
-    uint64_t stall_ms; /* > 0 */
-    bool ignore_stop;  /* last words: sent although world->stopping() */
+    cf_slice body;      /* sent with Content-Length, also when empty, for PUT and POST */
+    uint64_t stall_ms;  /* > 0 */
+    bool ignore_stop;   /* last words: sent although world->stopping(), within stall_ms in all */
+    uint64_t linger_ms; /* goes on so long after the wish to stop: its answer matters */
     s3_http_body_fn on_body;
     void *on_body_impl;
 } s3_http_request;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HTTP over libcurl easy handles, a fixed number of them. A handle is a connection with its cache;
- * the one given back last is taken first, so that few connections stay warm.
+ * HTTP over libcurl, a fixed number of lines. A line is an easy handle in a multi handle of its own,
+ * with a connection and its cache; the one given back last is taken first, so that few connections
+ * stay warm. The multi handle is there for its poll: curl_easy_perform() looks up once a second only,
+ * and the wish to stop must be heard sooner.
  *
  * The stall limit is ours, not CURLOPT_LOW_SPEED_TIME: it counts both directions, knows
  * milliseconds, and a request may have its own (Complete takes minutes).
@@ -21,10 +23,16 @@ enum {
     DNS_CACHE_S = 60, /* S3 spreads load over many addresses */
     RECEIVE_BUFFER = 256 * 1024,
     SEND_BUFFER = 512 * 1024,
+    POLL_MS = 100,                /* the wish to stop is heard so soon */
     PACED_BUFFER_MIN = 1024,      /* libcurl's least */
     PACED_WINDOW_MIN = 16 * 1024, /* of the socket: what the server may send ahead of the pace */
     PACED_WINDOW_MAX = 1024 * 1024,
 };
+
+typedef struct curl_line {
+    CURL *easy;   /* owned; NULL: not made yet */
+    CURLM *multi; /* owned; as above */
+} curl_line;
 
 typedef struct curl_impl {
     s3_http base; /* first: s3_http* is curl_impl* */
@@ -34,20 +42,21 @@ typedef struct curl_impl {
     uint32_t connect_timeout_ms;
     pthread_mutex_t lock;
     pthread_cond_t freed;
-    CURL **idle; /* stack; NULL entries are handles not made yet */
+    curl_line *idle; /* stack */
     uint32_t idle_total, total;
 } curl_impl;
 
 /* One exchange under way. */
 typedef struct exchange {
     curl_impl *impl;
-    CURL *handle;
+    curl_line line;
     const s3_http_request *rq;
     s3_http_answer *a;
     size_t body_at;
     cf_err failed; /* what a callback of ours returned */
     cf_error *e;
-    uint64_t moved_ms;
+    uint64_t began_ms, moved_ms;
+    uint64_t stop_seen_ms; /* 0: not yet */
     curl_off_t moved_total;
     bool stopped, stalled;
 } exchange;
@@ -60,6 +69,19 @@ static void curl_once_init(void)
     curl_once_code = curl_global_init(CURL_GLOBAL_ALL);
 }
 
+/* The wish to stop counts at once, for a request that lingers a little later: its answer may come
+ * meanwhile, and is worth more than the time. */
+static bool stop_is_due(exchange *x, uint64_t now)
+{
+    const cf_world *const w = x->impl->world;
+
+    if (x->rq->ignore_stop || !w->stopping(w->impl))
+        return false;
+    if (x->stop_seen_ms == 0)
+        x->stop_seen_ms = now;
+    return now - x->stop_seen_ms >= x->rq->linger_ms;
+}
+
 /* false: the wish to stop came meanwhile. Last words are few and go at once. */
 static bool pace_keep(exchange *x, cf_pace_way way, size_t len)
 {
@@ -69,7 +91,7 @@ static bool pace_keep(exchange *x, cf_pace_way way, size_t len)
         return true;
     x->a->paced_ms += cf_pace_wait(x->impl->pace, way, len);
     x->moved_ms = w->mono_ms(w->impl); /* the wait was ours: no stall */
-    x->stopped = w->stopping(w->impl);
+    x->stopped = stop_is_due(x, x->moved_ms);
     return !x->stopped;
 }
 
@@ -97,7 +119,7 @@ static size_t on_write(char *ptr, size_t size, size_t count, void *user)
         return bytes.len + 1;
     if (x->rq->on_body == NULL || bytes.len == 0)
         return bytes.len;
-    (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(x->line.easy, CURLINFO_RESPONSE_CODE, &status);
     x->a->status = (int)status;
     x->failed = x->rq->on_body(x->rq->on_body_impl, x->a, bytes, x->e);
     return x->failed == CF_OK ? bytes.len
@@ -130,7 +152,7 @@ static int on_seek(void *user, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-/* libcurl calls this at least once a second. Non-zero ends the exchange. */
+/* libcurl calls this with every poll. Non-zero ends the exchange. */
 static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
                        curl_off_t up)
 {
@@ -140,7 +162,7 @@ static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_
 
     (void)down_total;
     (void)up_total;
-    if (!x->rq->ignore_stop && w->stopping(w->impl)) {
+    if (stop_is_due(x, now)) {
         x->stopped = true;
         return 1;
     }
@@ -148,7 +170,8 @@ static int on_progress(void *user, curl_off_t down_total, curl_off_t down, curl_
         x->moved_total = down + up;
         x->moved_ms = now;
     }
-    if (now - x->moved_ms >= x->rq->stall_ms) {
+    /* Last words have no more time than that, whatever moves. */
+    if (now - (x->rq->ignore_stop ? x->began_ms : x->moved_ms) >= x->rq->stall_ms) {
         x->stalled = true;
         return 1;
     }
@@ -187,7 +210,7 @@ static s3_http_end end_of(const exchange *x, s3_http_end end)
 
     if (end != S3_HTTP_END_NAME && end != S3_HTTP_END_CONNECT)
         return end;
-    (void)curl_easy_getinfo(x->handle, CURLINFO_REQUEST_SIZE, &sent);
+    (void)curl_easy_getinfo(x->line.easy, CURLINFO_REQUEST_SIZE, &sent);
     return sent > 0 ? S3_HTTP_END_BROKEN : end;
 }
 
@@ -223,11 +246,9 @@ static cf_err judge(exchange *x, CURLcode code, const char *detail)
     CF_FAIL(x->e, CF_ERR_NETWORK, "%s", text);
 }
 
-/* A handle from the stack; waits for one. NULL entries become handles here. */
-static cf_err handle_take(curl_impl *p, CURL **ret, cf_error *e)
+/* A line from the stack; waits for one. */
+static cf_err line_take(curl_impl *p, curl_line *ret, cf_error *e)
 {
-    CURL *handle = NULL;
-
     (void)pthread_mutex_lock(&p->lock);
     while (p->idle_total == 0) {
         const struct timespec until = s3_wait_slice();
@@ -237,20 +258,36 @@ static cf_err handle_take(curl_impl *p, CURL **ret, cf_error *e)
             CF_FAIL(e, CF_ERR_INTERRUPTED, "interrupted");
         }
     }
-    handle = p->idle[--p->idle_total];
+    *ret = p->idle[--p->idle_total];
     (void)pthread_mutex_unlock(&p->lock);
-    if (handle == NULL)
-        handle = curl_easy_init();
-    *ret = handle; /* NULL: the caller gives the empty place back */
     return CF_OK;
 }
 
-static void handle_give(curl_impl *p, CURL *handle)
+static void line_give(curl_impl *p, const curl_line *line)
 {
     (void)pthread_mutex_lock(&p->lock);
-    p->idle[p->idle_total++] = handle;
+    p->idle[p->idle_total++] = *line;
     (void)pthread_cond_signal(&p->freed);
     (void)pthread_mutex_unlock(&p->lock);
+}
+
+/* Both handles, when they are not there yet. */
+static cf_err line_open(curl_line *line, cf_error *e)
+{
+    if (line->easy == NULL)
+        line->easy = curl_easy_init();
+    if (line->multi == NULL)
+        line->multi = curl_multi_init();
+    CF_ENSURE(line->easy != NULL && line->multi != NULL, e, CF_ERR_NO_MEMORY,
+              "allocate a connection");
+    (void)curl_multi_setopt(line->multi, CURLMOPT_MAXCONNECTS, 1L);
+    return CF_OK;
+}
+
+static void line_close(const curl_line *line)
+{
+    curl_easy_cleanup(line->easy);
+    (void)curl_multi_cleanup(line->multi);
 }
 
 static void slist_freep(struct curl_slist **list)
@@ -327,6 +364,9 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
     CURLcode code = CURLE_OK;
 
     SET(h, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    SET(h, CURLOPT_QUICK_EXIT, 1L); /* a name server that is silent must not hold up the end */
+#endif
 #if LIBCURL_VERSION_NUM >= 0x075500
     SET(h, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -339,7 +379,6 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
     SET(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(h, CURLOPT_TCP_NODELAY, 1L);
     SET(h, CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(h, CURLOPT_MAXCONNECTS, 1L);
     SET(h, CURLOPT_MAXAGE_CONN, (long)IDLE_S_MAX);
     SET(h, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_CACHE_S);
     SET(h, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
@@ -363,7 +402,7 @@ static CURLcode setup_transport(const curl_impl *p, CURL *h)
 
 static CURLcode setup_request(exchange *x, struct curl_slist *headers, char *detail)
 {
-    CURL *h = x->handle;
+    CURL *h = x->line.easy;
     const s3_http_request *rq = x->rq;
     const bool has_body = strcmp(rq->method, "PUT") == 0 || strcmp(rq->method, "POST") == 0;
     CURLcode code = CURLE_OK;
@@ -392,6 +431,34 @@ static CURLcode setup_request(exchange *x, struct curl_slist *headers, char *det
     return code;
 }
 
+/* How the transfer ended, when it did. */
+static CURLcode transfer_result(CURLM *multi)
+{
+    const CURLMsg *m = NULL;
+    int left = 0;
+
+    while ((m = curl_multi_info_read(multi, &left)) != NULL)
+        if (m->msg == CURLMSG_DONE)
+            return m->data.result;
+    return CURLE_OUT_OF_MEMORY; /* the loop broke off: nothing else makes it */
+}
+
+/* curl_easy_perform(), looking up more often. */
+static CURLcode transfer_run(const curl_line *line)
+{
+    CURLMcode code = curl_multi_add_handle(line->multi, line->easy);
+    int running = code == CURLM_OK ? 1 : 0;
+
+    while (running > 0 && code == CURLM_OK) {
+        code = curl_multi_perform(line->multi, &running);
+        if (running > 0 && code == CURLM_OK)
+            code = curl_multi_poll(line->multi, NULL, 0, POLL_MS, NULL);
+    }
+    const CURLcode result = transfer_result(line->multi);
+    (void)curl_multi_remove_handle(line->multi, line->easy);
+    return result;
+}
+
 static cf_err exchange_run(exchange *x)
 {
     CF_CLEANUP(slist_freep) struct curl_slist *headers = NULL;
@@ -399,18 +466,19 @@ static cf_err exchange_run(exchange *x)
     long status = 0;
 
     CF_TRY(headers_render(x->rq, &headers, x->e));
-    curl_easy_reset(x->handle); /* keeps connections, caches and sessions */
-    CURLcode code = setup_transport(x->impl, x->handle);
+    curl_easy_reset(x->line.easy); /* keeps connections, caches and sessions */
+    CURLcode code = setup_transport(x->impl, x->line.easy);
     if (code == CURLE_OK)
         code = setup_request(x, headers, detail);
     CF_ENSURE(code == CURLE_OK, x->e, CF_ERR_FAILED, "set up libcurl: %s",
               curl_easy_strerror(code));
     x->moved_ms = x->impl->world->mono_ms(x->impl->world->impl);
-    code = curl_easy_perform(x->handle);
-    (void)curl_easy_getinfo(x->handle, CURLINFO_RESPONSE_CODE, &status);
+    x->began_ms = x->moved_ms;
+    code = transfer_run(&x->line);
+    (void)curl_easy_getinfo(x->line.easy, CURLINFO_RESPONSE_CODE, &status);
     x->a->status = (int)status;
     const cf_err err = judge(x, code, detail);
-    curl_easy_reset(x->handle); /* no pointer into this frame stays behind */
+    curl_easy_reset(x->line.easy); /* no pointer into this frame stays behind */
     return err;
 }
 
@@ -421,17 +489,15 @@ static cf_err curl_perform(s3_http *h, const s3_http_request *rq, s3_http_answer
 
     a->end = S3_HTTP_END_LOCAL;
     s3_http_answer_clear(a);
-    const cf_err taken = handle_take(p, &x.handle, e);
+    const cf_err taken = line_take(p, &x.line, e);
     if (taken != CF_OK) {
         a->end = S3_HTTP_END_STOPPED;
         return taken;
     }
-    cf_err err = CF_ERR_NO_MEMORY;
-    if (x.handle == NULL)
-        err = cf_error_set(e, err, __FILE__, __LINE__, "allocate a connection");
-    else
+    cf_err err = line_open(&x.line, e);
+    if (err == CF_OK)
         err = exchange_run(&x);
-    handle_give(p, x.handle);
+    line_give(p, &x.line);
     return err;
 }
 
@@ -440,7 +506,7 @@ static void curl_free_impl(s3_http *h)
     curl_impl *p = (curl_impl *)h;
 
     for (uint32_t i = 0; i < p->idle_total; i++)
-        curl_easy_cleanup(p->idle[i]);
+        line_close(&p->idle[i]);
     (void)pthread_cond_destroy(&p->freed);
     (void)pthread_mutex_destroy(&p->lock);
     cf_free(p->idle);
@@ -474,7 +540,7 @@ cf_err s3_http_curl_new(const s3_http_curl_opts *opts, s3_http **ret, cf_error *
         p->ca_bundle = cf_strdup(opts->ca_bundle);
         CF_ENSURE(p->ca_bundle != NULL, e, CF_ERR_NO_MEMORY, "allocate the CA path");
     }
-    p->idle = cf_alloc(opts->connections_max, sizeof(CURL *));
+    p->idle = cf_alloc(opts->connections_max, sizeof(*p->idle));
     CF_ENSURE(p->idle != NULL, e, CF_ERR_NO_MEMORY, "allocate %u connections",
               opts->connections_max);
     p->total = opts->connections_max;

@@ -29,6 +29,7 @@ cf_err s3_multipart_create(s3_client *c, s3_multipart *m, cf_error *e)
     s3_call call = {.operation = "CreateMultipartUpload",
                     .method = "POST",
                     .key = m->key,
+                    .lingers = true,
                     .check = create_check,
                     .impl = m};
 
@@ -121,6 +122,7 @@ cf_err s3_multipart_complete(s3_client *c, const s3_multipart *m, const s3_xml_p
                     .check = complete_check,
                     .impl = ret,
                     .conflict_is_final = true,
+                    .lingers = true,
                     .stall_factor = COMPLETE_STALL_FACTOR};
 
     cf_buf_init(&body, COMPLETE_BODY_MAX);

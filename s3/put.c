@@ -116,6 +116,7 @@ cf_err s3_put(s3_client *c, const char *key, cf_slice body, const s3_put_opts *o
     s3_call_header(&call, S3_ID_HEADER, id);
     const bool create_only = opts != NULL && opts->create_only;
     call.last_words = opts != NULL && opts->last_words;
+    call.lingers = create_only || body.len <= S3_SMALL_BODY_MAX; /* a lease, a root, a mark */
     if (create_only)
         s3_call_header(&call, "if-none-match", "*");
     cf_err err = s3_call_run(c, &call, &reply, &failure);

@@ -306,10 +306,13 @@ static void interruption_tell(const cf_cli *const c, const cf_command_id id,
 
     for (size_t i = 0; i < sizeof(resumable) / sizeof(resumable[0]); i++)
         goes_on = goes_on || resumable[i] == id;
-    if (p->phase != NULL)
+    if (p->phase != NULL && p->total_bytes > 0)
         (void)snprintf(far, sizeof(far), " while %s: %s of %s, %llu of %llu files", p->phase,
                        cf_size_render(p->done_bytes, done), cf_size_render(p->total_bytes, total),
                        (unsigned long long)p->done_files, (unsigned long long)p->total_files);
+    else if (p->phase != NULL)
+        (void)snprintf(far, sizeof(far), " while %s: %s, %llu files", p->phase,
+                       cf_size_render(p->done_bytes, done), (unsigned long long)p->done_files);
     if (strcmp(e->message, "interrupted") != 0)
         (void)snprintf(noticed, sizeof(noticed), "\n  %.*s", (int)strcspn(e->message, "\n"),
                        e->message);
@@ -343,8 +346,12 @@ static cf_err command_run(cf_cli *const c, const int argc, char *const *const ar
     CF_TRY(cf_limits_init(&limits, &c->values, &limited, e));
     c->ctx = &limited;
     const cf_err err = table[id].run(c, e);
-    if (err == CF_ERR_INTERRUPTED)
+    if (err == CF_ERR_INTERRUPTED) {
         interruption_tell(c, id, &limits, e);
+    } else if (err == CF_ERR_UNKNOWN && limited.world->stopping(limited.world->impl)) {
+        cf_error_prefix(e, "interrupted"); /* the rest of the story says what to do */
+        return CF_ERR_INTERRUPTED;
+    }
     CF_TRY(err);
     return cf_output_close(o, e);
 }
