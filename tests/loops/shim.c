@@ -11,7 +11,7 @@
  *              SHIM_BELOW   only names below these folders (':' between); absent: all
  *              SHIM_COUNT   a file that gets the number of calls counted, at the end of main
  *              SHIM_TRACE   a file that gets one line a counted call
- *              SHIM_HURRY   the monotonic clock runs so many times faster, and waits are shorter
+ *              SHIM_HURRY   the monotonic clocks run so many times faster, and waits are shorter
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -46,7 +46,7 @@ static struct {
     bool all;
     const char *below, *count, *trace;
     long hurry;
-    struct timespec born;
+    struct timespec born, booted; /* by the monotonic clock, and by that which counts suspension */
     size_t ranges;
     uintptr_t from[RANGES_MAX], to[RANGES_MAX]; /* code whose allocations are not ours to fail */
 } shim;
@@ -284,8 +284,11 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 {
     REAL(int, "clock_gettime");
     const int bad = real(clock, ret);
-    if (bad == 0 && clock == CLOCK_MONOTONIC && shim.hurry > 1)
-        *ret = of_ns(ns_of(&shim.born) + (ns_of(ret) - ns_of(&shim.born)) * shim.hurry);
+    const struct timespec *const from = clock == CLOCK_MONOTONIC  ? &shim.born
+                                        : clock == CLOCK_BOOTTIME ? &shim.booted
+                                                                  : NULL;
+    if (bad == 0 && from != NULL && shim.hurry > 1)
+        *ret = of_ns(ns_of(from) + (ns_of(ret) - ns_of(from)) * shim.hurry);
     return bad;
 }
 
@@ -343,6 +346,7 @@ static void configure(void)
     shim.trace = getenv("SHIM_TRACE");
     shim.hurry = getenv("SHIM_HURRY") != NULL ? strtol(getenv("SHIM_HURRY"), NULL, 10) : 0;
     (void)syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &shim.born);
+    (void)syscall(SYS_clock_gettime, CLOCK_BOOTTIME, &shim.booted);
     (void)dl_iterate_phdr(range_add, NULL);
 }
 
