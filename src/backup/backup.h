@@ -57,6 +57,7 @@ CF_NODISCARD cf_err cf_backup_connect(cf_backup *b, cf_error *e);
 CF_NODISCARD cf_err cf_backup_claim(cf_backup *b, cf_error *e);
 CF_NODISCARD cf_err cf_backup_find_parent(cf_backup *b,
                                           cf_error *e); /* without a lease: for a dry run */
+cf_claim_opts cf_backup_claim_opts(cf_backup *b);
 CF_NODISCARD cf_err cf_backup_plan(cf_backup *b, cf_error *e);
 CF_NODISCARD cf_err
 cf_backup_rehearse(cf_backup *b, cf_error *e); /* dry run: goes through the plan, reads nothing */

@@ -11,7 +11,7 @@ static void log_text(void *const impl, const cf_log_level level, const char *con
     cf_backup_log(impl, level, "%s", text);
 }
 
-static cf_claim_opts claim_opts(cf_backup *const b)
+cf_claim_opts cf_backup_claim_opts(cf_backup *const b)
 {
     return (cf_claim_opts){.node = b->opts->node,
                            .adopt = !b->opts->full,
@@ -74,7 +74,7 @@ static cf_err reuse_decide(cf_backup *const b, cf_error *const e)
 
 cf_err cf_backup_find_parent(cf_backup *const b, cf_error *const e)
 {
-    const cf_claim_opts opts = claim_opts(b);
+    const cf_claim_opts opts = cf_backup_claim_opts(b);
 
     CF_TRY(cf_claim_look(&b->repo, &opts, &b->claim, e));
     return reuse_decide(b, e);
@@ -82,7 +82,7 @@ cf_err cf_backup_find_parent(cf_backup *const b, cf_error *const e)
 
 cf_err cf_backup_claim(cf_backup *const b, cf_error *const e)
 {
-    const cf_claim_opts opts = claim_opts(b);
+    const cf_claim_opts opts = cf_backup_claim_opts(b);
 
     CF_TRY(cf_claim_take(&b->repo, &opts, &b->claim, e));
     return reuse_decide(b, e);

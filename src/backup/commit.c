@@ -31,8 +31,7 @@ cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
     json_decref(root->facts);
     root->facts = facts;
     CF_TRY(cf_manifest_finish(b->manifest, root, e));
-    CF_TRY(cf_lease_check(b->claim.lease, e));
-    root->lease = cf_lease_number(b->claim.lease);
     CF_TRY(b->store->ops->now_utc_ms(b->store, &root->time_utc_ms, e));
-    return cf_snapshot_commit(&b->repo, b->opts->node, root, e);
+    const cf_claim_opts claim = cf_backup_claim_opts(b);
+    return cf_claim_commit(&b->repo, &claim, &b->claim, root, e);
 }

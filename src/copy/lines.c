@@ -125,7 +125,6 @@ cf_err cf_transfer_commit(cf_transfer *const t, cf_error *const e)
     cf_copy_progress(t, "committing");
     CF_TRY(root_make(t, &root, e));
     CF_TRY(cf_manifest_finish(t->manifest, root, e));
-    CF_TRY(cf_lease_check(t->claim.lease, e));
-    root->lease = cf_lease_number(t->claim.lease);
-    return cf_snapshot_commit(&t->c->to, t->c->node, root, e);
+    const cf_claim_opts opts = {.node = t->c->node};
+    return cf_claim_commit(&t->c->to, &opts, &t->claim, root, e);
 }

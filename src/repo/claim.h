@@ -37,6 +37,13 @@ CF_NODISCARD cf_err cf_claim_take(const cf_repo *repo, const cf_claim_opts *opts
 /* Without a lease, for a dry run: what is chosen may go at any time. Nothing is adopted. */
 CF_NODISCARD cf_err cf_claim_look(const cf_repo *repo, const cf_claim_opts *opts, cf_claim *ret,
                                   cf_error *e);
+/* The commit point; root->lease is filled in. Errors as cf_snapshot_commit(); CF_ERR_LOCKED: the lease
+ * is lost. In a repository without conditional create a run whose lease ran out (it slept) first
+ * puts it again, waits out every prune that may have looked meanwhile, CF_CLAIM_WAIT_S, and checks
+ * that all the root names is there. */
+enum { CF_CLAIM_WAIT_S = 3600 + 60 };
+CF_NODISCARD cf_err cf_claim_commit(const cf_repo *repo, const cf_claim_opts *opts, cf_claim *c,
+                                    cf_root *root, cf_error *e);
 /* The run is decided: gives the lease back. A failure costs the next run a wait. Not deinit. */
 CF_NODISCARD cf_err cf_claim_release(cf_claim *c, cf_error *e);
 /* Gives the lease back too when it is still held. A zeroed one is fine. */

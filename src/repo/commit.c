@@ -24,7 +24,9 @@ typedef struct commit {
     cf_slice body;
     char root_id[CF_STORE_ID_LEN + 1];
     char fence_id[CF_STORE_ID_LEN +
-                  1]; /* not the root's: the store takes an object with our id for ours */
+                  1];          /* not the root's: the store takes an object with our id for ours */
+    bool (*alive)(void *impl); /* NULL: always */
+    void *impl;
 } commit;
 
 typedef enum commit_state {
@@ -66,7 +68,7 @@ static commit_state look(const commit *const c)
 static cf_err put(const commit *const c, const cf_slice body, const char *const id,
                   cf_error *const e)
 {
-    const cf_put_opts opts = {.create_only = true, .id = id};
+    const cf_put_opts opts = {.create_only = c->r->conditional, .id = id};
     return c->r->store->ops->put(c->r->store, c->key, body, &opts, /* ret= */ NULL, e);
 }
 
@@ -87,6 +89,8 @@ static commit_state settle(const commit *const c, cf_error *const why)
         if (world->mono_ms(world->impl) - begin_ms > COMMIT_TOTAL_MS)
             break;
         world->sleep_ms(world->impl, (uint64_t)COMMIT_WAIT_MS << (i - 1));
+        if (c->alive != NULL && !c->alive(c->impl))
+            break;
         state = try_root(c, why);
     }
     return state;
@@ -134,8 +138,15 @@ static cf_err say(const commit *const c, const commit_state state, const bool ow
 cf_err cf_snapshot_commit(const cf_repo *const r, const char *const node, const cf_root *const root,
                           cf_error *const e)
 {
+    return cf_snapshot_commit_while(r, node, root, /* alive= */ NULL, /* impl= */ NULL, e);
+}
+
+cf_err cf_snapshot_commit_while(const cf_repo *const r, const char *const node,
+                                const cf_root *const root, bool (*const alive)(void *impl),
+                                void *const impl, cf_error *const e)
+{
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
-    commit c = {.r = r};
+    commit c = {.r = r, .alive = r->conditional ? NULL : alive, .impl = impl};
     cf_error why = {0};
     bool own_fence = false;
     CF_TRY(cf_node_name_check(node, e));
@@ -146,7 +157,8 @@ cf_err cf_snapshot_commit(const cf_repo *const r, const char *const node, const 
     cf_repo_random_id(r->world, c.root_id);
     cf_repo_random_id(r->world, c.fence_id);
     commit_state state = settle(&c, &why);
-    if (state == COMMIT_ABSENT || state == COMMIT_OPEN) {
+    /* Where nothing is refused, a fence would overwrite a root that comes late. */
+    if (r->conditional && (state == COMMIT_ABSENT || state == COMMIT_OPEN)) {
         state = fence(&c);
         own_fence = state == COMMIT_FENCED;
     }

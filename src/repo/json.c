@@ -135,7 +135,8 @@ cf_err cf_json_get_time_ms(const json_t *const object, const char *const key,
     return CF_OK;
 }
 
-cf_err cf_json_check_format(const json_t *const object, const char *const what, cf_error *const e)
+cf_err cf_json_check_format_but(const json_t *const object, const char *const what,
+                                const char *const known, cf_error *const e)
 {
     static const char hint[] = "HINT: use the chunkferry that wrote it, or a newer one";
     uint64_t format = 0;
@@ -145,12 +146,19 @@ cf_err cf_json_check_format(const json_t *const object, const char *const what, 
               (unsigned long long)format, CF_FORMAT, hint);
     const json_t *const required = json_object_get(object, "requires");
     CF_ENSURE(json_is_array(required), e, CF_ERR_DAMAGE, "'requires' is missing or not a list");
-    if (json_array_size(required) == 0)
-        return CF_OK;
-    const char *const name = json_string_value(json_array_get(required, 0));
-    CF_ENSURE(name != NULL, e, CF_ERR_DAMAGE, "'requires' holds something that is not a name");
-    CF_FAIL(e, CF_ERR_FORMAT, "the %s requires '%.64s', which this program does not know\n%s", what,
-            name, hint);
+    for (size_t i = 0; i < json_array_size(required); i++) {
+        const char *const name = json_string_value(json_array_get(required, i));
+        CF_ENSURE(name != NULL, e, CF_ERR_DAMAGE, "'requires' holds something that is not a name");
+        CF_ENSURE(strcmp(name, known) == 0, e, CF_ERR_FORMAT,
+                  "the %s requires '%.64s', which this program does not know\n%s", what, name,
+                  hint);
+    }
+    return CF_OK;
+}
+
+cf_err cf_json_check_format(const json_t *const object, const char *const what, cf_error *const e)
+{
+    return cf_json_check_format_but(object, what, /* known= */ "", e);
 }
 
 cf_err cf_json_put_str(cf_buf *const b, const cf_slice utf8, cf_error *const e)

@@ -54,6 +54,9 @@ CF_NODISCARD cf_err cf_json_get_time_ms(const json_t *object, const char *key, i
 /* `format` is 1..format_max and `requires` names nothing, else CF_ERR_FORMAT. what: "root",
  * "descriptor". */
 CF_NODISCARD cf_err cf_json_check_format(const json_t *object, const char *what, cf_error *e);
+/* The same, but this name in `requires` is known. */
+CF_NODISCARD cf_err cf_json_check_format_but(const json_t *object, const char *what,
+                                             const char *known, cf_error *e);
 
 /* Text to append by hand, in a fixed order of keys. */
 CF_NODISCARD cf_err cf_json_put_str(cf_buf *b, cf_slice utf8, cf_error *e);

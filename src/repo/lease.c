@@ -36,6 +36,7 @@ struct cf_lease {
     cf_lease_body body;
     uint64_t number;
     uint64_t renewed_mono_ms; /* begin of the last request that wrote it */
+    bool lapsed;              /* it had run out before it was written again */
     bool lost;
     char lost_why[256];
 };
@@ -116,6 +117,11 @@ static cf_err find_winner(const cf_lease *const l, const uint64_t number, cf_lea
     return CF_OK;
 }
 
+static uint64_t ttl_ms(const cf_lease *const l)
+{
+    return (uint64_t)l->body.ttl_s * 1000; /* never changes */
+}
+
 /* One renewal: look for one above ours, then overwrite our own. */
 static cf_err renew(cf_lease *const l, cf_error *const e)
 {
@@ -135,6 +141,7 @@ static cf_err renew(cf_lease *const l, cf_error *const e)
     const uint64_t begin_ms = mono_ms(l->repo);
     CF_TRY(put_number(l, number, &body, /* create_only= */ false, e));
     lock(&l->lock);
+    l->lapsed = l->lapsed || begin_ms - l->renewed_mono_ms > ttl_ms(l);
     l->renewed_mono_ms = begin_ms;
     unlock(&l->lock);
     return CF_OK;
@@ -293,11 +300,32 @@ cf_err cf_lease_check(cf_lease *const l, cf_error *const e)
     CF_ENSURE(!lost, e, CF_ERR_LOCKED, "the lease of run '%s' is lost: %s\nHINT: run it again",
               l->body.run.text, why);
     const uint64_t age_ms = mono_ms(l->repo) - renewed_mono_ms;
-    CF_ENSURE(age_ms <= (uint64_t)l->body.ttl_s * 1000, e, CF_ERR_LOCKED,
+    CF_ENSURE(age_ms <= ttl_ms(l) || !l->repo->conditional, e, CF_ERR_LOCKED,
               "the lease of run '%s' is lost: no renewal got through for %llu s, more than %u "
               "s\nHINT: run it again "
               "when the store answers",
               l->body.run.text, (unsigned long long)age_ms / 1000, (unsigned)l->body.ttl_s);
+    return CF_OK;
+}
+
+bool cf_lease_lapsed(cf_lease *const l)
+{
+    lock(&l->lock);
+    const bool lapsed = l->lapsed || mono_ms(l->repo) - l->renewed_mono_ms > ttl_ms(l);
+    unlock(&l->lock);
+    return lapsed;
+}
+
+cf_err cf_lease_again(cf_lease *const l, cf_error *const e)
+{
+    lock(&l->io);
+    CF_CLEANUP(unlockp) pthread_mutex_t *io = &l->io;
+    CF_CHECK(io != NULL);
+    CF_TRY(renew(l, e));
+    CF_TRY(cf_lease_check(l, e));
+    lock(&l->lock);
+    l->lapsed = false;
+    unlock(&l->lock);
     return CF_OK;
 }
 

@@ -99,6 +99,11 @@ uint64_t cf_lease_number(const cf_lease *l);
 /* CF_ERR_LOCKED once it is lost: renewals failed for longer than the time to live, or another
  * number stands above it. */
 CF_NODISCARD cf_err cf_lease_check(cf_lease *l, cf_error *e);
+/* Without conditional create a prune goes by the time of leases alone. Has it ever run out since it
+ * was taken, or put again? Then cf_lease_check() does not say so there. */
+bool cf_lease_lapsed(cf_lease *l);
+/* Put it again, now; then it has not lapsed. CF_ERR_LOCKED: somebody else has the node. */
+CF_NODISCARD cf_err cf_lease_again(cf_lease *l, cf_error *e);
 /* Writes it as ended; frees l, also on failure (which costs no more than waiting: it runs out by
  * itself). */
 CF_NODISCARD cf_err cf_lease_release(cf_lease *l, cf_error *e);

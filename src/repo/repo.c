@@ -24,6 +24,23 @@ void cf_repo_random_id(const cf_world *const world, char ret[CF_STORE_ID_LEN + 1
     cf_hex_render(cf_slice_of(bytes, sizeof(bytes)), ret);
 }
 
+/* Who does not know the weaker rules must keep away. */
+static const char requires_unconditional[] = "unconditional-create";
+
+/* Absent: conditional, as all were once. */
+static cf_err create_take(const json_t *const o, bool *const ret, cf_error *const e)
+{
+    cf_slice create = {NULL, 0};
+    *ret = true;
+    if (json_object_get(o, "create") == NULL)
+        return CF_OK;
+    CF_TRY(cf_json_get_str(o, "create", 1, 64, &create, e));
+    *ret = cf_slice_eq(create, cf_slice_str("conditional"));
+    CF_ENSURE(*ret || cf_slice_eq(create, cf_slice_str("unconditional")), e, CF_ERR_FORMAT,
+              "'create' is '%.*s', which this program does not know", CF_SLICE_FMT(create));
+    return CF_OK;
+}
+
 static cf_err descriptor_take(const cf_slice text, cf_repo *const r, cf_error *const e)
 {
     CF_CLEANUP(json_decrefp) json_t *o = NULL;
@@ -31,7 +48,7 @@ static cf_err descriptor_take(const cf_slice text, cf_repo *const r, cf_error *c
     cf_slice id = {NULL, 0};
     cf_slice sealing = {NULL, 0};
     CF_TRY(cf_json_load(text, &o, e));
-    CF_TRY(cf_json_check_format(o, "descriptor", e));
+    CF_TRY(cf_json_check_format_but(o, "descriptor", requires_unconditional, e));
     CF_TRY(cf_json_get_str(o, "id", REPO_ID_LEN, REPO_ID_LEN, &id, e));
     CF_ENSURE(cf_hex_parse(id, id_bytes, sizeof(id_bytes)), e, CF_ERR_DAMAGE,
               "'id' is '%.*s', not %d hex digits", CF_SLICE_FMT(id), REPO_ID_LEN);
@@ -40,6 +57,7 @@ static cf_err descriptor_take(const cf_slice text, cf_repo *const r, cf_error *c
     CF_ENSURE(cf_slice_eq(sealing, cf_slice_str("none")), e, CF_ERR_FORMAT,
               "the repository is sealed with '%.*s', which this program does not know",
               CF_SLICE_FMT(sealing));
+    CF_TRY(create_take(o, &r->conditional, e));
     memcpy(r->id, id.ptr, REPO_ID_LEN);
     r->id[REPO_ID_LEN] = '\0';
     return CF_OK;
@@ -66,11 +84,11 @@ cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo 
     return CF_OK;
 }
 
-/* Two creates of one key: the second must be refused. Asked of a key of its own, so that a store
+/* Two creates of one key: is the second refused? Asked of a key of its own, so that a store
  * that overwrites cannot hurt a descriptor. What an append-only key cannot delete stays: an object
  * of a few bytes that nobody reads. */
 static cf_err probe_conditional_create(cf_store *const store, const cf_world *const world,
-                                       cf_error *const e)
+                                       bool *const ret, cf_error *const e)
 {
     char id[2][CF_STORE_ID_LEN + 1] = {"", ""};
     char key[CF_KEY_LEN_MAX + 1];
@@ -86,26 +104,26 @@ static cf_err probe_conditional_create(cf_store *const store, const cf_world *co
                                        /* ret= */ NULL, &second);
     const char *const keys[] = {key};
     (void)store->ops->delete_many(store, keys, 1, /* opts= */ NULL, /* e= */ NULL);
-    CF_ENSURE(err != CF_OK, e, CF_ERR_UNSUPPORTED,
-              "the store overwrites an object in spite of 'If-None-Match: *', so two backups could "
-              "destroy each "
-              "other's work\n"
-              "HINT: use a server with conditional writes");
-    if (err != CF_ERR_EXISTS && e != NULL)
+    *ret = err == CF_ERR_EXISTS;
+    if (err == CF_OK || err == CF_ERR_EXISTS)
+        return CF_OK;
+    if (e != NULL)
         *e = second;
-    if (err != CF_ERR_EXISTS)
-        cf_error_prefix(e, "probe the store");
-    return err == CF_ERR_EXISTS ? CF_OK : err;
+    cf_error_prefix(e, "probe the store");
+    return err;
 }
 
 static cf_err descriptor_render(const cf_repo *const r, cf_buf *const ret, cf_error *const e)
 {
     char created[CF_TIME_MS_SIZE] = "";
     cf_time_render_ms(r->created_utc_ms, created);
-    return cf_buf_printf(
-        ret, e,
-        "{\"format\":%d,\"requires\":[],\"id\":\"%s\",\"created\":\"%s\",\"sealing\":\"none\"}\n",
-        CF_FORMAT, r->id, created);
+    return cf_buf_printf(ret, e,
+                         "{\"format\":%d,\"requires\":[%s%s%s],\"id\":\"%s\",\"created\":\"%s\","
+                         "\"sealing\":\"none\","
+                         "\"create\":\"%s\"}\n",
+                         CF_FORMAT, r->conditional ? "" : "\"",
+                         r->conditional ? "" : requires_unconditional, r->conditional ? "" : "\"",
+                         r->id, created, r->conditional ? "conditional" : "unconditional");
 }
 
 /* A HEAD first: a store that ignores the condition must not lose the repository that is there. */
@@ -127,7 +145,7 @@ cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo 
     cf_key_descriptor(key);
     CF_TRY(store->ops->create(store, e));
     CF_TRY(check_absent(store, key, e));
-    CF_TRY(probe_conditional_create(store, world, e));
+    CF_TRY(probe_conditional_create(store, world, &r.conditional, e));
     cf_repo_random_id(world, r.id);
     cf_repo_random_id(world, put_id);
     CF_TRY(store->ops->now_utc_ms(store, &r.created_utc_ms, e));

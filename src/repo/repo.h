@@ -22,7 +22,8 @@ typedef struct cf_repo {
 } cf_repo;
 
 /* Makes the place when missing, probes conditional create, writes the descriptor. CF_ERR_EXISTS: a
- * repository is there; CF_ERR_UNSUPPORTED: the store overwrites in spite of If-None-Match. */
+ * repository is there. A store that overwrites in spite of If-None-Match is taken, with
+ * ret->conditional false: whoever calls says what is weaker then. */
 CF_NODISCARD cf_err cf_repo_init(cf_store *store, const cf_world *world, cf_repo *ret, cf_error *e);
 /* CF_ERR_NO_REPOSITORY, CF_ERR_FORMAT, CF_ERR_DAMAGE. */
 CF_NODISCARD cf_err cf_repo_open(cf_store *store, const cf_world *world, cf_repo *ret, cf_error *e);
@@ -54,6 +55,13 @@ CF_NODISCARD cf_err cf_snapshot_find(const cf_repo *r, const char *node, const c
  * machine committed a run of the same id (a clone). Bounded: 5 tries, 10 minutes. */
 CF_NODISCARD cf_err cf_snapshot_commit(const cf_repo *r, const char *node, const cf_root *root,
                                        cf_error *e);
+
+/* In a repository without conditional create, where a fence would overwrite a root: no try starts
+ * once alive() says false, and a commit that is not known to have come is CF_ERR_UNKNOWN. Else alive
+ * is not asked. */
+CF_NODISCARD cf_err cf_snapshot_commit_while(const cf_repo *r, const char *node,
+                                             const cf_root *root, bool (*alive)(void *impl),
+                                             void *impl, cf_error *e);
 
 /* 32 random hex digits and NUL. */
 void cf_repo_random_id(const cf_world *world, char ret[CF_STORE_ID_LEN + 1]);

@@ -239,12 +239,134 @@ static void test_damaged_parent(void **state)
     fixture_deinit(&f);
 }
 
+/* --- the commit in a repository without conditional create --- */
+
+static void take_unconditional(fixture *f, cf_claim *c)
+{
+    fixture_init(f);
+    cf_store_memory_set_features(f->store, 0);
+    f->repo.conditional = false;
+    assert_ok(cf_claim_take(&f->repo, &(cf_claim_opts){.node = "n"}, c, &e));
+}
+
+static void test_commit_unconditional(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *title;
+        int64_t slept_s; /* of the run, before it commits */
+        bool waits;
+    } cases[] = {
+        {"awake", 0, false},
+        {"the lease is old but lives", CF_LEASE_TTL_S, false},
+        {"the lease ran out", CF_LEASE_TTL_S + 1, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        fixture f;
+        cf_claim c = {0};
+        spoken s = {0};
+        const cf_claim_opts opts = {.node = "n", .log = hear, .impl = &s};
+        take_unconditional(&f, &c);
+        CF_CLEANUP(cf_root_freep) cf_root *root = make_root(&c.run);
+        pass_s(&f, cases[i].slept_s);
+        cf_error e = {0};
+        if (cf_claim_commit(&f.repo, &opts, &c, root, &e) != CF_OK)
+            fail_msg("%s: %s", cases[i].title, e.message);
+        const int64_t waited_ms = atomic_load(&f.clock.slept_ms);
+        assert_int_equal(waited_ms >= INT64_C(3600) * 1000, cases[i].waits);
+        assert_int_equal(s.total, cases[i].waits ? 1 : 0);
+        assert_int_equal(count_objects(&f, "nodes/n/snapshots/"), 1);
+        cf_claim_deinit(&c);
+        fixture_deinit(&f);
+    }
+}
+
+/* What a prune took while the run slept: it says so, and commits nothing. */
+static void test_commit_unconditional_pruned(void **state)
+{
+    (void)state;
+    fixture f;
+    cf_claim c = {0};
+    take_unconditional(&f, &c);
+    CF_CLEANUP(cf_root_freep) cf_root *root = make_root(&c.run);
+    char key[CF_KEY_LEN_MAX + 1];
+    cf_key_run_object(key, &c.run, 1, "files", "", ".jsonl.zst");
+    cf_segment gone = {.kind = CF_SEGMENT_FILES, .stored_bytes = 10, .lines_total = 1};
+    gone.key = (char *)(uintptr_t)cf_key_object_name(key);
+    assert_ok(cf_root_add_segment(root, &gone, &e));
+    pass_s(&f, CF_LEASE_TTL_S + 1);
+    assert_refused(cf_claim_commit(&f.repo, &(cf_claim_opts){.node = "n"}, &c, root, &e),
+                   CF_ERR_FENCED, "is gone: a prune took this run for dead");
+    assert_int_equal(count_objects(&f, "nodes/n/snapshots/"), 0);
+    cf_claim_deinit(&c);
+    fixture_deinit(&f);
+}
+
+/* The machine sleeps again and again: no hour ever counts. */
+static void sleep_badly(void *impl, uint64_t ms)
+{
+    fake_sleep(impl, ms + (uint64_t)(CF_LEASE_TTL_S + 1) * 1000);
+}
+
+static void test_commit_unconditional_sleeper(void **state)
+{
+    (void)state;
+    fixture f;
+    cf_claim c = {0};
+    take_unconditional(&f, &c);
+    cf_world w = f.world;
+    w.sleep_ms = sleep_badly;
+    f.repo.world = &w;
+    CF_CLEANUP(cf_root_freep) cf_root *root = make_root(&c.run);
+    pass_s(&f, CF_LEASE_TTL_S + 1);
+    assert_refused(cf_claim_commit(&f.repo, &(cf_claim_opts){.node = "n"}, &c, root, &e),
+                   CF_ERR_LOCKED, "ran out 3 times");
+    assert_int_equal(count_objects(&f, "nodes/n/snapshots/"), 0);
+    cf_claim_deinit(&c);
+    fixture_deinit(&f);
+}
+
+/* Nothing refuses a late PUT there, so a fence of our own would destroy what it brought. */
+static cf_err fail_roots(void *impl, cf_store_op op, const char *key, cf_error *e)
+{
+    if (op != CF_STORE_OP_PUT || strstr(key, "/snapshots/") == NULL)
+        return CF_OK;
+    (*(int *)impl)++;
+    CF_FAIL(e, CF_ERR_NETWORK, "cut");
+}
+
+static void test_commit_unconditional_unknown(void **state)
+{
+    (void)state;
+    fixture f;
+    cf_claim c = {0};
+    int puts = 0;
+    take_unconditional(&f, &c);
+    CF_CLEANUP(cf_root_freep) cf_root *root = make_root(&c.run);
+    cf_store_memory_set_hooks(f.store,
+                              &(cf_store_memory_hooks){.before = fail_roots, .impl = &puts});
+    assert_refused(cf_claim_commit(&f.repo, &(cf_claim_opts){.node = "n"}, &c, root, &e),
+                   CF_ERR_UNKNOWN, "it is unknown whether it is");
+    cf_store_memory_set_hooks(f.store, NULL);
+    assert_int_equal(puts, 5); /* roots all of them, no fence */
+    assert_int_equal(count_objects(&f, "nodes/n/snapshots/"), 0);
+    cf_claim_deinit(&c);
+    fixture_deinit(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first),        cmocka_unit_test(test_parent),
-        cmocka_unit_test(test_newer_parent), cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_interrupted),  cmocka_unit_test(test_damaged_parent),
+        cmocka_unit_test(test_first),
+        cmocka_unit_test(test_parent),
+        cmocka_unit_test(test_newer_parent),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_damaged_parent),
+        cmocka_unit_test(test_commit_unconditional),
+        cmocka_unit_test(test_commit_unconditional_pruned),
+        cmocka_unit_test(test_commit_unconditional_sleeper),
+        cmocka_unit_test(test_commit_unconditional_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

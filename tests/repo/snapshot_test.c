@@ -19,15 +19,24 @@ static void test_init_open(void **state)
     assert_string_equal(again.id, f.repo.id);
     assert_int_equal(strlen(again.id), 32);
     assert_true(again.created_utc_ms == f.repo.created_utc_ms);
+    assert_true(again.conditional);
     assert_refused(cf_repo_init(f.store, &f.world, &again, &e), CF_ERR_EXISTS,
                    "a repository is there already");
     fixture_deinit(&f);
 
     fixture_init_empty(&f);
     cf_store_memory_set_features(f.store, 0);
-    assert_refused(cf_repo_init(f.store, &f.world, &f.repo, &e), CF_ERR_UNSUPPORTED,
-                   "overwrites an object");
-    assert_int_equal(count_objects(&f, ""), 0);
+    assert_ok(cf_repo_init(f.store, &f.world, &f.repo, &e));
+    assert_false(f.repo.conditional);
+    assert_ok(cf_repo_open(f.store, &f.world, &again, &e));
+    assert_false(again.conditional);
+    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+    const char *json = NULL;
+    cf_buf_init(&text, 4096);
+    assert_ok(cf_store_get_small(f.store, "chunkferry.json", &text, &e));
+    assert_ok(cf_buf_get_str(&text, &json, &e));
+    assert_non_null(strstr(json, "\"requires\":[\"unconditional-create\"]"));
+    assert_non_null(strstr(json, "\"create\":\"unconditional\""));
     fixture_deinit(&f);
 }
 
