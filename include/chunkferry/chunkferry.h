@@ -86,8 +86,8 @@ typedef struct cf_backup_opts {
     const char *dir;            /* the tree */
     const char *const *exclude; /* patterns, as the manual has them */
     size_t exclude_total;
-    bool one_file_system; /* mount points are stored, and not gone into */
-    bool force;           /* files that seem unchanged are read too */
+    bool one_file_system;    /* mount points are stored, and not gone into */
+    bool force;              /* files that seem unchanged are read too */
     const char *const *tags; /* of the new snapshot; "keep" pins it */
     size_t tag_total;
 } cf_backup_opts;
