@@ -59,13 +59,15 @@ typedef struct cf_transfer {
     cf_root *source;
     cf_origin origin;
     cf_claim claim;
-    cf_cursor *packs; /* the source's pack lines */
+    cf_cursor *packs;        /* the source's pack lines */
+    cf_cursor *parent_packs; /* NULL: nothing of the parent is named */
     cf_names *names;
     uint64_t packs_total, packs_missing, bytes_missing;
     cf_journal *journal;
     cf_manifest *manifest;
     cf_send *send;
     uint64_t packs_sent, bytes_sent;
+    bool is_committed, is_ending;
     bool failed_at_source; /* the error is the source's: other snapshots may be whole */
 } cf_transfer;
 

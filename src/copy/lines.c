@@ -126,5 +126,7 @@ cf_err cf_transfer_commit(cf_transfer *const t, cf_error *const e)
     CF_TRY(root_make(t, &root, e));
     CF_TRY(cf_manifest_finish(t->manifest, root, e));
     const cf_claim_opts opts = {.node = t->c->node};
-    return cf_claim_commit(&t->c->to, &opts, &t->claim, root, e);
+    CF_TRY(cf_claim_commit(&t->c->to, &opts, &t->claim, root, e));
+    t->is_committed = true;
+    return CF_OK;
 }

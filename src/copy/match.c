@@ -22,19 +22,55 @@ static cf_err ours_add(cf_transfer *const t, cf_error *const e)
     return CF_OK;
 }
 
+/* As a backup: lists of the parent that are damaged or gone are no failure, the copy stands alone
+ * then, and names no segment of it. */
+static cf_err parent_open(cf_transfer *const t, cf_error *const e)
+{
+    cf_copy *const c = t->c;
+    const cf_root *const parent = t->claim.parent;
+    CF_CLEANUP(cf_cursor_freep) cf_cursor *files = NULL;
+    CF_CLEANUP(cf_cursor_freep) cf_cursor *packs = NULL;
+    cf_error why = {0};
+
+    if (parent == NULL)
+        return CF_OK;
+    if (cf_damage_has_all_of(t->claim.damage, &parent->run)) {
+        cf_copy_log(c, CF_LOG_WARN,
+                    "the target's snapshot %s is marked as damaged: nothing of it is reused",
+                    parent->run.text);
+        return CF_OK;
+    }
+    CF_TRY(cf_cursor_new(&c->to, c->node, parent, CF_SEGMENT_FILES, &files, e));
+    CF_TRY(cf_cursor_new(&c->to, c->node, parent, CF_SEGMENT_PACKS, &packs, e));
+    cf_err err = cf_cursor_check(files, &why);
+    if (err == CF_OK)
+        err = cf_cursor_check(packs, &why);
+    if (err == CF_ERR_DAMAGE) {
+        cf_copy_log(c, CF_LOG_WARN,
+                    "nothing of the target's snapshot %s is reused: %s; every pack is sent "
+                    "again\nHINT: 'chunkferry verify %s' of the target tells what else is damaged",
+                    parent->run.text, why.message, parent->run.text);
+        return CF_OK;
+    }
+    if (err != CF_OK && e != NULL)
+        *e = why;
+    CF_TRY(err);
+    t->parent_packs = CF_STEAL(packs);
+    return CF_OK;
+}
+
 static cf_err parent_offer(cf_transfer *const t, cf_error *const e)
 {
-    CF_CLEANUP(cf_cursor_freep) cf_cursor *packs = NULL;
     const cf_pack_line *line = NULL;
 
-    if (t->claim.parent == NULL)
+    CF_TRY(parent_open(t, e));
+    if (t->parent_packs == NULL)
         return CF_OK;
-    CF_TRY(cf_cursor_new(&t->c->to, t->c->node, t->claim.parent, CF_SEGMENT_PACKS, &packs, e));
     for (;;) {
-        CF_TRY_AS(cf_cursor_next_pack(packs, &line, e), e, "the target's snapshot %s",
+        CF_TRY_AS(cf_cursor_next_pack(t->parent_packs, &line, e), e, "the target's snapshot %s",
                   t->claim.parent->run.text);
         if (line == NULL)
-            return CF_OK;
+            return cf_cursor_rewind(t->parent_packs, e);
         if (!cf_damage_has(t->claim.damage, line->pack))
             cf_names_offer(t->names, line);
     }
@@ -49,9 +85,11 @@ static cf_err adopted_offer(cf_transfer *const t, cf_error *const e)
     for (;;) {
         CF_TRY(cf_adoption_next_pack(t->claim.adopted, &line, e));
         if (line == NULL)
-            return CF_OK;
+            break;
         cf_names_offer(t->names, line);
     }
+    cf_adoption_rewind(t->claim.adopted); /* the manifest reads them too */
+    return CF_OK;
 }
 
 static bool is_there(const cf_transfer *const t, const char *const pack)

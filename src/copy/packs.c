@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Packs: those that the target has not are sent, in the source's order; the journal has each as
- * soon as it is there, so that a copy that is killed loses only what was under way.
+ * Packs: those that the target has not are sent, in the source's order; the journal has each, so
+ * that a copy that is killed loses little.
  */
 #include <stdio.h>
 
@@ -22,7 +22,7 @@ static cf_err tick(cf_transfer *const t, cf_error *const e)
     return CF_OK;
 }
 
-static cf_err on_sent(void *const impl, const cf_pack_line *const pack, cf_error *const e)
+static cf_err on_pack(void *const impl, const cf_pack_line *const pack, cf_error *const e)
 {
     cf_transfer *const t = impl;
     CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
@@ -34,12 +34,10 @@ static cf_err on_sent(void *const impl, const cf_pack_line *const pack, cf_error
     CF_TRY(cf_journal_add_line(t->journal, cf_buf_slice(&text), e));
     t->packs_sent++;
     t->bytes_sent += pack->stored_bytes;
+    if (t->is_ending)
+        return CF_OK;
+    CF_TRY(cf_manifest_add_pack(t->manifest, pack, e));
     return tick(t, e);
-}
-
-static cf_err on_pack(void *const impl, const cf_pack_line *const pack, cf_error *const e)
-{
-    return cf_manifest_add_pack(((cf_transfer *)impl)->manifest, pack, e);
 }
 
 static cf_err on_wait(void *const impl, cf_error *const e)
@@ -81,15 +79,17 @@ static cf_err send_missing(cf_transfer *const t, cf_error *const e)
 cf_err cf_transfer_send(cf_transfer *const t, cf_error *const e)
 {
     cf_copy *const c = t->c;
-    const cf_manifest_opts manifest = {
-        .repo = &c->to, .run = &t->claim.run, .parent = t->claim.parent};
+    const cf_manifest_opts manifest = {.repo = &c->to,
+                                       .run = &t->claim.run,
+                                       .parent = t->parent_packs != NULL ? t->claim.parent : NULL,
+                                       .parent_packs = t->parent_packs,
+                                       .adopted = t->claim.adopted};
     const cf_send_opts send = {
         .from = c->from.store,
         .to = c->to.store,
         .runs_prefix = c->runs_prefix,
         .world = c->ctx->world,
         .jobs = c->plan.jobs,
-        .on_sent = on_sent,
         .on_pack = on_pack,
         .on_wait = on_wait,
         .impl = t,

@@ -50,11 +50,17 @@ static void fail(cf_send *const s, const cf_err code, const cf_error *const erro
 
 /* ---- workers ---- */
 
+/* The oldest pack is always taken, so that what is held back behind it gets free. */
+static bool may_take(const cf_send *const s)
+{
+    return s->taken < s->added && (s->held_bytes < CF_SEND_HELD_BYTES || s->taken == s->told);
+}
+
 /* NULL: there will be nothing more to do. */
 static cf_send_slot *slot_take(cf_send *const s)
 {
     HOLD(s);
-    while (s->failed == CF_OK && !s->leaving && s->taken == s->added)
+    while (s->failed == CF_OK && !s->leaving && !may_take(s))
         CF_CHECK(pthread_cond_wait(&s->work, &s->lock) == 0);
     return s->failed == CF_OK && !s->leaving ? slot_at(s, s->taken++) : NULL;
 }
@@ -65,6 +71,7 @@ static void slot_acknowledge(cf_send *const s, cf_send_slot *const slot,
     HOLD(s);
     slot->stored = *stored;
     slot->is_sent = true;
+    s->held_bytes += stored->size_bytes;
     CF_CHECK(pthread_cond_signal(&s->caller) == 0);
 }
 
@@ -141,6 +148,7 @@ static void workers_join(cf_send *const s)
     }
     for (uint32_t i = 0; i < s->started_total; i++)
         CF_CHECK(pthread_join(s->threads[i], NULL) == 0);
+    s->started_total = 0;
 }
 
 void cf_send_free(cf_send *const s)
@@ -163,22 +171,16 @@ void cf_send_free(cf_send *const s)
 
 typedef enum event {
     EVENT_ROOM,    /* at most so many are left */
-    EVENT_SENT,    /* to be told at once */
-    EVENT_OLDEST,  /* to be told in order */
+    EVENT_SENT,    /* the oldest: to be told */
     EVENT_NOTHING, /* for a second */
 } event;
 
 /* With the lock. */
 static event event_find(cf_send *const s, const uint64_t left_max, cf_send_slot **const ret)
 {
-    for (uint64_t i = s->told; i < s->taken; i++) {
-        *ret = slot_at(s, i);
-        if ((*ret)->is_sent && !(*ret)->is_told)
-            return EVENT_SENT;
-    }
     *ret = slot_at(s, s->told);
     if (s->told < s->taken && (*ret)->is_sent)
-        return EVENT_OLDEST;
+        return EVENT_SENT;
     return s->added - s->told <= left_max ? EVENT_ROOM : EVENT_NOTHING;
 }
 
@@ -211,9 +213,11 @@ static cf_pack_line line_of(const cf_send_slot *const slot)
 static void slot_give_back(cf_send *const s, cf_send_slot *const slot)
 {
     HOLD(s);
+    s->held_bytes -= slot->stored.size_bytes;
     cf_free(slot->upload_id);
     *slot = (cf_send_slot){0};
     s->told++;
+    CF_CHECK(pthread_cond_broadcast(&s->work) == 0);
 }
 
 /* A slot that was sent is the caller's alone: no lock is held while it is told. */
@@ -223,10 +227,6 @@ static cf_err event_tell(cf_send *const s, const event what, cf_send_slot *const
     if (what == EVENT_NOTHING)
         return s->opts.on_wait(s->opts.impl, e);
     const cf_pack_line line = line_of(slot);
-    if (what == EVENT_SENT) {
-        slot->is_told = true;
-        return s->opts.on_sent(s->opts.impl, &line, e);
-    }
     CF_TRY(s->opts.on_pack(s->opts.impl, &line, e));
     slot_give_back(s, slot);
     return CF_OK;
@@ -267,6 +267,18 @@ cf_err cf_send_add(cf_send *const s, const cf_pack_line *const from, const char 
 cf_err cf_send_finish(cf_send *const s, cf_error *const e)
 {
     return tell_until(s, /* left_max= */ 0, e);
+}
+
+void cf_send_stop(cf_send *const s)
+{
+    workers_join(s);
+    for (uint64_t i = s->told; i < s->taken; i++) {
+        cf_send_slot *const slot = slot_at(s, i);
+        const cf_pack_line line = line_of(slot);
+
+        if (slot->is_sent)
+            (void)s->opts.on_pack(s->opts.impl, &line, /* e= */ NULL);
+    }
 }
 
 bool cf_send_failed_at_source(cf_send *const s)

@@ -13,7 +13,9 @@
 #include "store/store.h"
 
 enum {
-    CF_SEND_WINDOW = 64, /* packs handed in and not told in order: what a slow one may hold back */
+    CF_SEND_WINDOW = 64, /* packs handed in and not told of */
+    /* ours: stored bytes that wait for their turn behind a slow pack: what a kill may lose */
+    CF_SEND_HELD_BYTES = 256 * 1024 * 1024,
     CF_SEND_JOBS_MAX = 64,
 };
 
@@ -22,10 +24,9 @@ typedef struct cf_send_opts {
     const char *runs_prefix; /* "nodes/<node>/runs/", the same in both */
     const cf_world *world;
     uint32_t jobs; /* 1..CF_SEND_JOBS_MAX */
-    /* Both on the caller's thread, from within add() and finish(), once the target has acknowledged
-     * the pack; an error stops all. line: the target's, with used_bytes its whole length.
-     * on_sent: at once. on_pack: in the order of add(). */
-    cf_err (*on_sent)(void *impl, const cf_pack_line *line, cf_error *e);
+    /* In the order of add(), once the target has acknowledged the pack; on the caller's thread, from
+     * within add() and finish(); an error stops all. line: the target's, with used_bytes its whole
+     * length. */
     cf_err (*on_pack)(void *impl, const cf_pack_line *line, cf_error *e);
     /* About once a second while add() or finish() waits. */
     cf_err (*on_wait)(void *impl, cf_error *e);
@@ -45,6 +46,9 @@ bool cf_send_failed_at_source(cf_send *s);
 uint64_t cf_send_get_bytes(const cf_send *s); /* passed on so far; any thread */
 /* "key id\n" of every multipart upload under way, for the journal; appended. */
 CF_NODISCARD cf_err cf_send_render_open(cf_send *s, cf_buf *ret, cf_error *e);
+/* Stops the threads; on_pack is called for what the target acknowledged and nobody was told of, in
+ * order, but with gaps; its errors are lost. Only free may follow. */
+void cf_send_stop(cf_send *s);
 void cf_send_free(cf_send *s); /* stops threads, aborts uploads; NULL is fine */
 
 #endif

@@ -21,7 +21,6 @@ typedef struct cf_send_slot {
     char *upload_id;  /* owned; lock; NULL: none */
     cf_stored stored; /* once is_sent */
     bool is_sent;     /* lock */
-    bool is_told;     /* the caller's: on_sent was called */
 } cf_send_slot;
 
 struct cf_send {
@@ -37,6 +36,7 @@ struct cf_send {
     /* Below: under the lock. Slot i stands at i % CF_SEND_WINDOW. */
     cf_send_slot slots[CF_SEND_WINDOW];
     uint64_t added, taken, told; /* told <= taken <= added <= told + CF_SEND_WINDOW */
+    uint64_t held_bytes;         /* of slots that are sent and not told of */
     bool leaving;
     cf_err failed;
     cf_error error;

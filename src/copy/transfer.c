@@ -78,10 +78,27 @@ void cf_transfer_release(cf_transfer *const t)
         cf_copy_log(t->c, CF_LOG_WARN, "the source's: %s", why.message);
 }
 
+/* Last words: the journal gets every pack that is there, so that the next run sends none again. */
+static void journal_end(cf_transfer *const t)
+{
+    cf_error why = {0};
+
+    if (t->is_committed || t->journal == NULL || t->send == NULL)
+        return;
+    t->is_ending = true;
+    cf_send_stop(t->send);
+    if (cf_journal_end(t->journal, &why) != CF_OK)
+        cf_copy_log(t->c, CF_LOG_WARN,
+                    "the last journal could not be written, a few packs will be sent again: %s",
+                    why.message);
+}
+
 void cf_transfer_deinit(cf_transfer *const t)
 {
+    journal_end(t);
     cf_send_free(t->send);
     cf_manifest_free(t->manifest);
+    cf_cursor_free(t->parent_packs);
     cf_journal_free(t->journal);
     cf_names_free(t->names);
     cf_cursor_free(t->packs);
