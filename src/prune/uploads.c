@@ -7,73 +7,13 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <zstd.h>
 
 #include "prune/prune.h"
+#include "repo/journal_read.h"
 #include "repo/json.h"
-#include "repo/line.h"
-#include "repo/manifest.h"
-#include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 
-enum { OUT_BYTES = 128 * 1024, UPLOAD_ID_LEN_MAX = 4096 };
-
-typedef struct unpacker {
-    ZSTD_DCtx *zstd; /* owned */
-    cf_buf out, line, last;
-} unpacker;
-
-static void unpacker_deinit(unpacker *const u)
-{
-    (void)ZSTD_freeDCtx(u->zstd);
-    cf_buf_deinit(&u->out);
-    cf_buf_deinit(&u->line);
-    cf_buf_deinit(&u->last);
-}
-
-/* Keeps the last whole line. */
-static cf_err text_take(unpacker *const u, cf_slice text, cf_error *const e)
-{
-    while (text.len > 0) {
-        const uint8_t *const end = memchr(text.ptr, '\n', text.len);
-        const size_t len = end == NULL ? text.len : (size_t)(end - text.ptr);
-
-        CF_TRY(cf_buf_append(&u->line, cf_slice_of(text.ptr, len), e));
-        if (end == NULL)
-            return CF_OK;
-        cf_buf_clear(&u->last);
-        CF_TRY(cf_buf_append(&u->last, cf_buf_slice(&u->line), e));
-        cf_buf_clear(&u->line);
-        text = cf_slice_of(end + 1, text.len - len - 1);
-    }
-    return CF_OK;
-}
-
-static cf_err unpack(unpacker *const u, const cf_slice stored, cf_error *const e)
-{
-    ZSTD_inBuffer in = {stored.ptr, stored.len, 0};
-    uint64_t total = 0;
-
-    u->zstd = ZSTD_createDCtx();
-    CF_ENSURE(u->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a decompressor");
-    cf_buf_init(&u->out, OUT_BYTES);
-    cf_buf_init(&u->line, CF_LINE_LEN_MAX);
-    cf_buf_init(&u->last, CF_LINE_LEN_MAX);
-    CF_TRY(cf_buf_reserve(&u->out, OUT_BYTES, e));
-    for (;;) {
-        ZSTD_outBuffer out = {u->out.data, OUT_BYTES, 0};
-        const size_t pos = in.pos;
-        const size_t left = ZSTD_decompressStream(u->zstd, &out, &in);
-
-        CF_ENSURE(!ZSTD_isError(left), e, CF_ERR_DAMAGE, "decompress: %s", ZSTD_getErrorName(left));
-        total += out.pos;
-        CF_ENSURE(total <= CF_SEGMENT_SOURCE_MAX, e, CF_ERR_DAMAGE,
-                  "decompresses to more than %d bytes", CF_SEGMENT_SOURCE_MAX);
-        CF_TRY(text_take(u, cf_slice_of(u->out.data, out.pos), e));
-        if (out.pos == 0 && in.pos == pos)
-            return CF_OK; /* the end, or a stream that stops in the middle: nothing more comes */
-    }
-}
+enum { UPLOAD_ID_LEN_MAX = 4096 };
 
 /* Only uploads below the run's own folder: a journal is no proof of anything else. */
 static cf_err upload_abort(cf_prune_node *const n, const cf_run_id *const run,
@@ -96,34 +36,38 @@ static cf_err upload_abort(cf_prune_node *const n, const cf_run_id *const run,
 }
 
 static cf_err uploads_abort(cf_prune_node *const n, const cf_run_id *const run,
-                            const char *const name, cf_error *const e)
+                            const cf_journal_object *const last, cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit) cf_buf stored = {0};
-    CF_CLEANUP(unpacker_deinit) unpacker u = {0};
-    CF_CLEANUP(json_decrefp) json_t *o = NULL;
-    char key[CF_KEY_LEN_MAX + 1];
+    CF_CLEANUP(cf_journal_reader_freep) cf_journal_reader *reader = NULL;
+    cf_journal_kind kind = CF_JOURNAL_END;
+    cf_slice line = {NULL, 0};
 
-    cf_buf_init(&stored, CF_SEGMENT_STORED_MAX);
-    cf_key_of_object(key, n->name, name);
-    CF_TRY(cf_store_get_small(n->repo->store, key, &stored, e));
-    CF_TRY(unpack(&u, cf_buf_slice(&stored), e));
-    CF_TRY(cf_json_load(cf_buf_slice(&u.last), &o, e));
-    const json_t *const list = json_object_get(o, "uploads");
-    for (size_t i = 0; i < json_array_size(list); i++)
-        CF_TRY(upload_abort(n, run, json_array_get(list, i), e));
-    return CF_OK;
+    CF_TRY(cf_journal_reader_new(n->repo, n->name, run, last, 1, /* keep= */ false, &reader, e));
+    for (;;) {
+        CF_CLEANUP(json_decrefp) json_t *o = NULL;
+
+        CF_TRY(cf_journal_reader_next(reader, &kind, &line, e));
+        if (kind == CF_JOURNAL_END)
+            return CF_OK;
+        if (kind != CF_JOURNAL_UPLOADS)
+            continue;
+        CF_TRY(cf_json_load(line, &o, e));
+        const json_t *const list = json_object_get(o, "uploads");
+        for (size_t i = 0; i < json_array_size(list); i++)
+            CF_TRY(upload_abort(n, run, json_array_get(list, i), e));
+    }
 }
 
 /* Parts that stay cost money, no data: it is told, and prune goes on. */
-static cf_err run_end(cf_prune_node *const n, const cf_run_id *const run, const char *const name,
-                      cf_error *const e)
+static cf_err run_end(cf_prune_node *const n, const cf_run_id *const run,
+                      const cf_journal_object *const last, cf_error *const e)
 {
     cf_error why = {0};
 
-    if (name[0] == '\0')
+    if (last->seq == 0)
         return CF_OK;
     CF_TRY(cf_prune_check(n, e));
-    const cf_err err = uploads_abort(n, run, name, &why);
+    const cf_err err = uploads_abort(n, run, last, &why);
     if (err == CF_ERR_INTERRUPTED) {
         if (e != NULL)
             *e = why;
@@ -139,7 +83,7 @@ static cf_err run_end(cf_prune_node *const n, const cf_run_id *const run, const 
 
 cf_err cf_prune_abort_uploads(cf_prune_node *const n, cf_error *const e)
 {
-    char last[CF_RUN_OBJECT_LEN_MAX + 1] = "";
+    cf_journal_object last = {0};
     cf_run_id run = {""};
     cf_prune_object o = {0};
 
@@ -149,12 +93,13 @@ cf_err cf_prune_abort_uploads(cf_prune_node *const n, cf_error *const e)
     for (;;) {
         cf_run_id id = {""};
         cf_slice kind = {NULL, 0};
+        uint32_t seq = 0;
 
         CF_TRY(cf_prune_object_next(n, &o, e));
-        const bool more = o.name.len > 0 && cf_object_name_parse(o.name, &id, NULL, &kind);
+        const bool more = o.name.len > 0 && cf_object_name_parse(o.name, &id, &seq, &kind);
         if (!more || strcmp(id.text, run.text) != 0) {
-            CF_TRY(run_end(n, &run, last, e));
-            last[0] = '\0';
+            CF_TRY(run_end(n, &run, &last, e));
+            last = (cf_journal_object){0};
             run = id;
         }
         if (!more)
@@ -162,6 +107,6 @@ cf_err cf_prune_abort_uploads(cf_prune_node *const n, cf_error *const e)
         const cf_prune_trace *const r = cf_prune_trace_find(n, &id);
         if (r != NULL && r->is_fence && cf_slice_eq(kind, cf_slice_str("journal")) &&
             cf_prune_may_go(n, &o))
-            (void)snprintf(last, sizeof(last), "%.*s", CF_SLICE_FMT(o.name));
+            last = (cf_journal_object){.stored_bytes = o.size_bytes, .seq = seq};
     }
 }
