@@ -406,6 +406,56 @@ static void test_batches(void **state)
     kit_deinit(&k);
 }
 
+static char aborted[1024];
+
+static cf_err abort_spy(cf_store *s, const char *key, const char *id, cf_error *e)
+{
+    (void)s;
+    (void)e;
+    const size_t used = strlen(aborted);
+    (void)snprintf(aborted + used, sizeof(aborted) - used, "%s=%s ", strrchr(key, '/') + 1, id);
+    return CF_OK;
+}
+
+/* The uploads that a dead run's last journal names, below its own folder only; not a live run's. */
+static void test_uploads(void **state)
+{
+    (void)state;
+    kit k;
+    char ids[2048];
+    kit_init(&k);
+    cf_store_ops ops = *k.f.store->ops;
+    ops.abort_upload = abort_spy;
+    const cf_run base = kit_snapshot(&k, 1, 1, NULL);
+    cf_run dead = kit_dead(&k, 2, 1, &base.id);
+    for (unsigned i = 0; i < 2; i++) {
+        CF_CLEANUP(cf_journal_freep) cf_journal *j = NULL;
+        assert_ok(cf_journal_new(&k.f.repo, &dead, &j, &e));
+        (void)snprintf(ids, sizeof(ids),
+                       "nodes/n/runs/%s/0000000077-pack-x.zst id%u\n"
+                       "nodes/n/runs/%s/0000000001-pack-x.zst foreign\n"
+                       "nodes/other/runs/%s/0000000001-pack-x.zst foreign\n",
+                       dead.id.text, i, base.id.text, dead.id.text);
+        pass_s(&k.f, 3600);
+        assert_ok(cf_journal_tick(j, (uint64_t)1 << 40, cf_slice_str(ids), &e));
+    }
+    assert_int_equal(count_objects(&k.f, "nodes/n/runs/"), 3 + 1 + 2);
+    k.f.store->ops = &ops;
+    aborted[0] = '\0';
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_string_equal(aborted, ""); /* within the grace */
+    pass_s(&k.f, 2 * KIT_DAY_S);
+    cf_prune_opts dry = last_1;
+    dry.dry_run = true;
+    assert_ok(kit_prune(&k, &dry, &e));
+    assert_string_equal(aborted, "");
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_string_equal(aborted, "0000000077-pack-x.zst=id1 ");
+    assert_int_equal(k.result.uploads_aborted, 1);
+    assert_int_equal(count_objects(&k.f, "nodes/n/runs/"), 3);
+    kit_deinit(&k);
+}
+
 /* --- refusals: nothing is deleted --- */
 
 static void test_usage(void **state)
@@ -666,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_copied_late),
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_uploads),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_damaged_root),
         cmocka_unit_test(test_damaged_newest),
