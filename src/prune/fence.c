@@ -24,14 +24,15 @@ cf_err cf_prune_fence_dead(cf_prune_node *const n, cf_error *const e)
         if (!is_dead(r, now_utc_ms))
             continue;
         CF_TRY(cf_prune_check(n, e));
-        const cf_err err = n->prune->opts->dry_run
-                               ? CF_OK
-                               : cf_fence_put(n->repo, n->name, &r->id, /* over_root= */ false, e);
+        /* Without conditional create a fence could overwrite a root: the seven days stand for it. */
+        const bool put = n->repo->conditional && !n->prune->opts->dry_run;
+        const cf_err err =
+            put ? cf_fence_put(n->repo, n->name, &r->id, /* over_root= */ false, e) : CF_OK;
         if (err != CF_ERR_EXISTS) /* else it was decided just now: the last LIST says how */
             CF_TRY(err);
         r->decided = true;
         r->is_fence = err == CF_OK;
-        n->prune->result.runs_fenced += err == CF_OK;
+        n->prune->result.runs_fenced += err == CF_OK && n->repo->conditional;
     }
     return CF_OK;
 }

@@ -207,7 +207,10 @@ static void snap_tell(const cf_prune_node *const n, const cf_prune_snap *const s
         reasons[told.reason_total] = cf_keep_text(1u << i);
         names[told.reason_total++] = cf_keep_name(1u << i);
     }
-    if (s->is_damaged && s->segments != NULL)
+    if (s->waits)
+        (void)snprintf(words, sizeof(words), "marked, and goes %d days after that",
+                       CF_PRUNE_GARBAGE_S / (24 * 3600));
+    else if (s->is_damaged && s->segments != NULL)
         (void)snprintf(words, sizeof(words), "given up: %" PRIu64 " files, %s: %.300s",
                        s->files_total, cf_size_render(s->source_bytes, size), s->words);
     else if (s->is_damaged)

@@ -118,6 +118,11 @@ static cf_err drop_one(reader *const r, cf_prune_snap *const s, cf_error *const 
 
 /* --- what stays --- */
 
+static bool stands(const cf_prune_snap *const s)
+{
+    return s->listed && (s->keep != 0 || s->waits);
+}
+
 static bool rests_on(const cf_prune_snap *const s, const uint32_t index)
 {
     for (size_t i = 0; i < s->segment_total; i++) {
@@ -136,7 +141,7 @@ static cf_err check_still(cf_prune_node *const n, const uint32_t index, cf_error
         CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
         const cf_prune_snap *const s = &n->snaps[i];
 
-        if (!s->listed || s->keep == 0 || !rests_on(s, index))
+        if (!stands(s) || !rests_on(s, index))
             continue;
         CF_ENSURE(cf_snapshot_load(n->repo, n->name, &s->run, &root, /* e= */ NULL) !=
                       CF_ERR_FENCED,
@@ -156,7 +161,7 @@ static cf_err say_damaged(const cf_prune_node *const n, const uint32_t index,
     for (size_t i = 0; i < n->snap_total; i++) {
         const cf_prune_snap *const s = &n->snaps[i];
 
-        if (!s->listed || s->keep == 0 || !rests_on(s, index))
+        if (!stands(s) || !rests_on(s, index))
             continue;
         if (total++ >= NAMED_IN_MESSAGE_MAX)
             continue;
@@ -195,6 +200,22 @@ static cf_err segment_name(reader *const r, const uint32_t index, cf_error *cons
     return err;
 }
 
+static cf_err snaps_name(reader *const r, cf_error *const e)
+{
+    cf_prune_node *const n = r->node;
+
+    for (size_t i = 0; i < n->snap_total; i++) {
+        const cf_prune_snap *const s = &n->snaps[i];
+
+        for (size_t k = 0; stands(s) && k < s->segment_total; k++) {
+            CF_TRY(cf_prune_check(n, e));
+            CF_TRY(segment_name(r, s->segments[k], e));
+        }
+        cf_prune_progress(n->prune, "reading", i + 1, n->snap_total);
+    }
+    return CF_OK;
+}
+
 cf_err cf_prune_read_named(cf_prune_node *const n, cf_error *const e)
 {
     CF_CLEANUP(reader_deinit) reader r = {0};
@@ -207,14 +228,13 @@ cf_err cf_prune_read_named(cf_prune_node *const n, cf_error *const e)
             CF_TRY(drop_one(&r, s, e));
     }
     n->goes_total = cf_prune_going(n);
-    for (size_t i = 0; i < n->snap_total; i++) {
-        const cf_prune_snap *const s = &n->snaps[i];
+    return snaps_name(&r, e);
+}
 
-        for (size_t k = 0; s->listed && s->keep != 0 && k < s->segment_total; k++) {
-            CF_TRY(cf_prune_check(n, e));
-            CF_TRY(segment_name(&r, s->segments[k], e));
-        }
-        cf_prune_progress(n->prune, "reading", i + 1, n->snap_total);
-    }
-    return CF_OK;
+cf_err cf_prune_read_waiting(cf_prune_node *const n, cf_error *const e)
+{
+    CF_CLEANUP(reader_deinit) reader r = {0};
+
+    CF_TRY(reader_init(&r, n, e));
+    return snaps_name(&r, e);
 }

@@ -154,7 +154,7 @@ static cf_err decide(cf_prune_node *const n, cf_error *const e)
     return cf_prune_read_named(n, e); /* 8. what all that stay name */
 }
 
-static cf_err decide_at_last(cf_prune_node *const n, cf_error *const e)
+cf_err cf_prune_decide(cf_prune_node *const n, cf_error *const e)
 {
     for (unsigned round = 0; round < CF_PRUNE_ROUNDS_MAX; round++) {
         cf_prune_node_reset(n);
@@ -180,9 +180,11 @@ static void count(cf_prune_node *const n)
 static cf_err node_prune(cf_prune_node *const n, cf_error *const e)
 {
     CF_TRY(claim(n, e)); /* 1. */
-    if (!n->repo->conditional)
-        return cf_prune_aged(n, e);
-    CF_TRY(decide_at_last(n, e)); /* 2 to 8 */
+    if (!n->repo->conditional) {
+        CF_TRY(cf_prune_aged(n, e));
+        return release(n);
+    }
+    CF_TRY(cf_prune_decide(n, e)); /* 2 to 8 */
     cf_prune_tell(n);
     CF_TRY(cf_prune_sweep_roots(n, e)); /* 9. a root that goes becomes a fence, for ever */
     count(n);

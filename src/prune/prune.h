@@ -34,6 +34,7 @@ typedef struct cf_prune_snap {
     bool is_damaged; /* its root or a segment cannot be read, and it was given up */
     uint64_t files_total, source_bytes;
     bool tagged;        /* has a tag of --keep-tag */
+    bool waits;         /* without conditional create: it goes, but not yet */
     unsigned keep;      /* cf_keep bits; 0: it goes (model: D) */
     char *words;        /* owned; NULL, or what is to be said about it */
     uint32_t *segments; /* owned; indexes into cf_prune_node.segments */
@@ -124,6 +125,8 @@ typedef struct cf_prune_node {
 } cf_prune_node;
 
 /* prune.c */
+/* Steps 2 to 8, again when what was seen does not hold; errors as cf_prune_run says. */
+CF_NODISCARD cf_err cf_prune_decide(cf_prune_node *n, cf_error *e);
 void cf_prune_log(const cf_prune *p, cf_log_level level, const char *fmt, ...) CF_PRINTF(3, 4);
 void cf_prune_progress(const cf_prune *p, const char *phase, uint64_t done, uint64_t total);
 /* What was seen is forgotten, the lease stays. */
@@ -172,6 +175,8 @@ CF_NODISCARD cf_err cf_prune_fence_dead(cf_prune_node *n, cf_error *e);
 
 /* named.c */
 CF_NODISCARD cf_err cf_prune_read_named(cf_prune_node *n, cf_error *e);
+/* Adds what those that wait name. */
+CF_NODISCARD cf_err cf_prune_read_waiting(cf_prune_node *n, cf_error *e);
 
 /* sweep.c */
 CF_NODISCARD cf_err cf_prune_sweep_roots(cf_prune_node *n, cf_error *e);
