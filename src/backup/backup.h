@@ -101,13 +101,13 @@ CF_NODISCARD cf_err cf_left_put(cf_backup *b, const cf_entry *entry, const cf_up
 /* The line of that path, owned by the caller now, or NULL; those before it are forgotten. */
 cf_file_line *cf_left_take(cf_backup *b, const char *path);
 
-/* Sparse packs: their live files are sent again, within a tenth of what the run reads. */
+/* Sparse packs: their live files are sent again, within a budget. */
 typedef struct cf_sparse cf_sparse;
 CF_NODISCARD cf_err cf_sparse_load(cf_backup *b, cf_error *e);
 void cf_sparse_free(cf_sparse *s);
 bool cf_sparse_wants(const cf_backup *b,
                      const cf_file_line *prior); /* the file stands in one, and fits */
-void cf_sparse_spend(cf_backup *b, uint64_t bytes);
+void cf_sparse_spend(cf_backup *b, const cf_file_line *prior);
 /* Takes out the extents that stand in one, as far as they fit: they will be sent. */
 void cf_sparse_strip(cf_backup *b, cf_extent *extents, size_t *total);
 

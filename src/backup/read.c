@@ -286,7 +286,7 @@ static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *con
     if (entry->how == CF_ENTRY_REUSE && cf_sparse_wants(b, prior)) {
         CF_TRY(b->profile->reopen(b->source, entry, e));
         if (entry->how == CF_ENTRY_WHOLE)
-            cf_sparse_spend(b, entry->read_bytes);
+            cf_sparse_spend(b, prior);
     }
     CF_TRY(cf_pending_new(entry, prior, &p, e));
     if (cf_backup_how(entry) == CF_UPLOAD_PARTS && p->prior != NULL && left == NULL)

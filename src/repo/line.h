@@ -19,6 +19,8 @@ enum {
     CF_FRAME_READ_MAX = 64 * 1024 * 1024,    /* readers accept frames up to this */
     CF_PACK_SOURCE_MAX = 1024 * 1024 * 1024, /* source bytes in one pack */
     CF_PACK_SPARSE_PERCENT = 30,             /* below it a pack is worth emptying */
+    CF_PACK_WORN_PERCENT = 90,    /* below it too, while all packs together have too much slack: */
+    CF_PACKS_SLACK_PERCENT = 120, /* size of all, against what is used of them */
     CF_INLINE_LEN_MAX = 512,
     CF_PATH_LEN_MAX = 4096,
     CF_NAME_LEN_MAX = 255, /* NAME_MAX: one component of a path */
@@ -90,6 +92,17 @@ typedef struct cf_pack_line {
 static inline bool cf_pack_is_sparse(const cf_pack_line *const p)
 {
     return p->used_bytes < p->stored_bytes / 100 * CF_PACK_SPARSE_PERCENT;
+}
+
+/* Some of it is unused: worth emptying when all packs together have too much slack. */
+static inline bool cf_pack_is_worn(const cf_pack_line *const p)
+{
+    return p->used_bytes < p->stored_bytes / 100 * CF_PACK_WORN_PERCENT;
+}
+
+static inline bool cf_packs_have_slack(const uint64_t used_bytes, const uint64_t stored_bytes)
+{
+    return stored_bytes / CF_PACKS_SLACK_PERCENT > used_bytes / 100;
 }
 
 /* Storage of one parsed line, which borrows from it until the next is parsed. One thread. */

@@ -120,6 +120,7 @@ typedef struct merge {
     const cf_pack_line *next[PACK_SOURCES]; /* NULL: no more */
     cf_pack_line ours;
     cf_totals *totals;
+    uint64_t sparse_total, worn_total, size_bytes; /* of the packs named */
 } merge;
 
 static void merge_deinit(merge *const g)
@@ -185,7 +186,9 @@ static cf_err merge_put(merge *const g, const cf_pack_line *const line, cf_error
     CF_TRY(cf_pack_line_render(&used, &m->text, e));
     g->totals->packs_total++;
     g->totals->stored_bytes += used.used_bytes;
-    g->totals->sparse_packs += cf_pack_is_sparse(&used);
+    g->sparse_total += cf_pack_is_sparse(&used);
+    g->worn_total += cf_pack_is_worn(&used);
+    g->size_bytes += used.stored_bytes;
     return cf_segment_writer_add(g->writer, cf_buf_slice(&m->text), cf_slice_str(line->pack),
                                  g->packs, e);
 }
@@ -240,6 +243,8 @@ cf_err cf_manifest_finish(cf_manifest *const m, cf_root *const root, cf_error *c
     CF_TRY(cf_segment_writer_cut(m->writer, m->files, e));
     CF_TRY_AS(merge_open(&g, e), e, "read the parent's packs");
     CF_TRY_AS(merge_run(&g, e), e, "write the list of packs");
+    totals.sparse_packs =
+        cf_packs_have_slack(totals.stored_bytes, g.size_bytes) ? g.worn_total : g.sparse_total;
     CF_ENSURE(!cf_pack_use_find_undescribed(m->use, name), e, CF_ERR_DAMAGE,
               "a file names pack '%s', which neither the parent nor an adopted run nor this one "
               "describes",

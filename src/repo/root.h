@@ -36,7 +36,8 @@ typedef struct cf_totals {
     uint64_t read_bytes;                /* what this run read of the source */
     uint64_t uploaded_bytes;            /* packs written by this run, stored size */
     uint64_t packs_total, stored_bytes; /* packs this snapshot names; bytes of them it uses */
-    uint64_t sparse_packs; /* of them, those of which it uses less than CF_PACK_SPARSE_PERCENT */
+    uint64_t sparse_packs; /* of them, those worth emptying: cf_pack_is_sparse(), or, when all
+                              together have too much slack, cf_pack_is_worn() */
 } cf_totals;
 
 /* Of a copy: the snapshot that it is the same as, in the repository where that was made. A copy of a
