@@ -21,7 +21,7 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "chunkferry init --repo s3://backups/prod --endpoint http://127.0.0.1:7480",
                      "summary: repository, url, requests", 0, 0, cf_cli_init},
     [CF_CMD_BACKUP] =
-        {"backup", "back up a node", "--db DIR",
+        {"backup", "back up a node, or any directory", "--db DIR | --profile directory --dir DIR",
          "Reads the node's files in the order that lets a copy start: index before log, chaser "
          "before writer, chunks only up to the "
          "writer's position. A completed chunk whose header, footer and size are those of the "
@@ -30,11 +30,20 @@ static const cf_command table[CF_CMD_COUNT] = {
          "compressed and sent. The snapshot "
          "appears in one step, last.\n\n"
          "The node may run. What cannot be restored is refused with exit code 3 before anything is "
-         "sent, with the reason.",
+         "sent, with the reason.\n\n"
+         "With --profile directory any tree is stored, in the order of its names. Files that are "
+         "as they were, by size, times and inode, are not read. What cannot be read is left out "
+         "with a warning, what changes while it is read is read again, then stored as it was read "
+         "with a warning; with --strict either makes the exit code 3, and the snapshot stands. "
+         "Patterns of --exclude without a '/' are held against names at any depth ('*.tmp'), "
+         "others "
+         "against the path from the top ('var/cache', '**/node_modules'); '/' at the end means "
+         "directories only.",
          "chunkferry backup --repo s3://backups/prod --node kdb-1 --db /var/lib/kurrentdb",
          "file (with -v), warning, and summary: snapshot, node, parent, dry_run, files_total, "
          "files_new, files_reused, bytes_source, bytes_read, "
-         "bytes_changed, bytes_uploaded, packs_new, requests, duration_s",
+         "bytes_changed, bytes_uploaded, packs_new, requests, files_left_out, files_changed, "
+         "duration_s",
          0, 0, cf_cli_backup},
     [CF_CMD_LIST] =
         {"list", "list snapshots", "",

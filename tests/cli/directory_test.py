@@ -352,4 +352,22 @@ class Directory(ferry.Case):
             self.assertLess(r.summary["requests"], 300)
 
 
+    def test_many_files_within_memory(self):
+        """CHUNKFERRY_LONG=1: 200,000 small files in one folder, backup and restore below --memory 64MiB; else 10,000."""
+        total = 200_000 if os.environ.get("CHUNKFERRY_LONG") == "1" else 10_000
+        for i in range(total):
+            with open(self.src / f"a-rather-long-name-of-a-file-{i:07}", "wb") as f:
+                f.write(b"%d" % i * 100)
+        time.sleep(SETTLE_S)
+        base = ["--repo", self.url, "--node", "t", "--memory", "64MiB"]
+        peaks = []
+        for words in (["backup", *base, "--profile", "directory", "--dir", self.src], ["backup", *base, "--profile", "directory", "--dir", self.src],
+                      ["restore", *base, "latest", "--target", self.dir / "out"]):
+            done = subprocess.run(["/usr/bin/time", "-f", "%M", str(ferry.BINARY), *map(str, words)], env=ferry.environment(), capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            peaks.append(int(done.stderr.split()[-1]) // 1024)
+        print(f"{total} files: {peaks[0]}, {peaks[1]} and {peaks[2]} MiB for backup, again, restore")
+        self.assertLess(max(peaks), 64)
+
+
 ferry.main(__name__)

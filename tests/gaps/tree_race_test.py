@@ -112,6 +112,36 @@ class Race(ferry.Case):
         print(f"{tried} of {len(places)} places tried over {len(steps)} steps: {changed} files stored as they changed, {left_out} left out")
         self.assertGreater(tried, 0)
 
+    def test_written_to_all_the_time(self):
+        """A file that changes during each backup: what step 1 sent of it is not sent again by step 2, and neither by the next run."""
+        part = 4 << 20
+        url = self.repository()
+        src = self.dir / "src"
+        src.mkdir()
+        (src / "log").write_bytes(os.urandom(3 * part - 1000))
+        trace = self.dir / "trace"
+        words = ["backup", "--repo", url, "--node", "t", "--profile", "directory", "--json", "--dir", src]
+        self.ferry(*words, "--dry-run", binary=ferry.STEPPING, env=ferry.environment(CF_STEP_TRACE=trace))
+        opened = next(n for n, line in enumerate(trace.read_text().splitlines(), 1) if "file_open log" in line)
+
+        def append():
+            with open(src / "log", "ab") as f:
+                f.write(os.urandom(500))
+
+        for n, most in enumerate([3 * part + part, 2 * part, 2 * part]):
+            path = str(self.dir / f"w{n}")
+            append()  # else a run that took its time knows it from the step 2 before, and reads nothing
+            actor = Actor(path, append)
+            # The first look behind the open and its stat: the content is being read, or about to be.
+            r = self.ferry(*words, binary=ferry.STEPPING, env=ferry.environment(CF_STEP_AT=opened + 2, CF_STEP_SOCKET=path, CF_STEP_COMMANDS="act"))
+            self.assertEqual(actor.acted, 1)
+            actor.server.close()
+            self.assertLessEqual(r.summary["bytes_changed"], most, (n, r))
+            steps = [x["step"] for x in self.ferry("show", "--repo", url, "--node", "t", "latest", "-v", "--json").lines if x.get("path") == "dir/log"]
+            self.assertEqual(steps, [2])
+            self.ferry("restore", "--repo", url, "--node", "t", "latest", "--target", self.dir / f"o{n}")
+            self.assertEqual((self.dir / f"o{n}/log").read_bytes(), (src / "log").read_bytes())
+
     def test_every_look_fails(self):
         """Each look at the tree that fails costs one file at the most, or the run fails clearly; never a crash, never a silent loss."""
         url = self.repository()
