@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "repo/adoption.h"
+#include "repo/garbage.h"
 
 enum {
     LEFT_MAX = 64, /* ours: runs with objects above the parent; the newest of them count */
@@ -60,6 +61,13 @@ static bool leavers_take(leavers *const l, const cf_run_id *const run)
     return false;
 }
 
+static cf_err garbage_take(void *const impl, const cf_run_id *const run, cf_error *const e)
+{
+    (void)e;
+    (void)leavers_take(impl, run);
+    return CF_OK;
+}
+
 static cf_err consider(const cf_repo *const repo, const char *const node,
                        const cf_lease_name *const name, leavers *const l, bool *const ret,
                        cf_run_id *const ret_run, cf_error *const e)
@@ -87,9 +95,9 @@ cf_err cf_adoption_find(const cf_repo *const repo, const char *const node,
     leavers l = {0};
     size_t total = 0;
     *ret_total = 0;
-    if (!repo->conditional) /* marks of garbage would have to be read first */
-        return CF_OK;
     CF_TRY(leavers_list(repo, node, parent, &l, e));
+    if (l.seen > 0 && !repo->conditional)
+        CF_TRY(cf_garbage_each_run(repo, node, garbage_take, &l, e));
     const uint64_t above = parent != NULL ? parent->lease : 0;
     for (size_t i = view->total; i > 0 && l.seen > 0; i--) {
         bool has = false;

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "repo/garbage.h"
 #include "s3/base/cleanup.h"
 
 enum {
@@ -162,10 +163,24 @@ static cf_err lease_take(claiming *const g, cf_error *const e)
             g->opts->node, CLAIM_TRIES_MAX);
 }
 
-/* Behind the lease: adopted runs must be undecided still. *ret: they are; else those that are
- * decided are left out, which needs a new number. */
+static cf_err garbage_drop(void *const impl, const cf_run_id *const run, cf_error *const e)
+{
+    claiming *const g = impl;
+    size_t kept = 0;
+    (void)e;
+    for (size_t i = 0; i < g->adopt_total; i++) {
+        if (strcmp(g->adopt[i].text, run->text) != 0)
+            g->adopt[kept++] = g->adopt[i];
+    }
+    g->adopt_total = kept;
+    return CF_OK;
+}
+
+/* Behind the lease: adopted runs must be undecided still, and not be marked as garbage. *ret: they
+ * are; else those that are not are left out, which needs a new number. */
 static cf_err adopted_check(claiming *const g, bool *const ret, cf_error *const e)
 {
+    const size_t had = g->adopt_total;
     size_t kept = 0;
     for (size_t i = 0; i < g->adopt_total; i++) {
         bool decided = false;
@@ -173,8 +188,10 @@ static cf_err adopted_check(claiming *const g, bool *const ret, cf_error *const 
         if (!decided)
             g->adopt[kept++] = g->adopt[i];
     }
-    *ret = kept == g->adopt_total;
     g->adopt_total = kept;
+    if (kept > 0 && !g->repo->conditional)
+        CF_TRY(cf_garbage_each_run(g->repo, g->opts->node, garbage_drop, g, e));
+    *ret = g->adopt_total == had;
     return CF_OK;
 }
 

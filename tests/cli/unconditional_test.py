@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, "tests/cli")
 import ferry  # noqa: E402
@@ -33,6 +34,23 @@ class Unconditional(ferry.Case):
                 self.restore(URL, self.dir / run, env=env, snapshot=run)
             self.check_start(self.dir / second["snapshot"])
             self.ferry("verify", "--repo", URL, "--node", "kdb-1", "all", "--read-data", env=env)
+
+    def test_resume(self):
+        """A run that is killed is taken over there too."""
+        db = self.make_node("--chunks", 40, "--chunk-size", 4194304, "--seed", 9)
+        with ferry.fake_s3(no_conditional=True, root=str(self.dir / "objects")) as (server, env):
+            self.ferry("init", "--repo", URL, env=env)
+            words = [str(ferry.BINARY), "backup", "--repo", URL, "--node", "kdb-1", "--db", str(db), "--memory", "64M"]
+            process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while process.poll() is None and sum("-journal" in k for k in door(server).control("GET", "keys")["backups"]) < 6:
+                time.sleep(0.01)
+            process.kill()
+            process.communicate()
+            done = self.backup(URL, db, env=env)
+            self.assertIn("ended without a snapshot: going on from its", done.out)
+            self.assertGreater(done.summary["files_reused"], 10)
+            self.restore(URL, self.dir / "restored", env=env)
+            self.check_start(self.dir / "restored")
 
     def test_an_old_program_keeps_away(self):
         """The descriptor requires what a program that does not know the rules refuses."""
