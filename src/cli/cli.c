@@ -45,16 +45,15 @@ static const cf_command table[CF_CMD_COUNT] = {
          "bytes_changed, bytes_uploaded, packs_new, requests, files_left_out, files_changed, "
          "duration_s",
          0, 0, cf_cli_backup},
-    [CF_CMD_LIST] =
-        {"list", "list snapshots", "",
-         "Lists the snapshots of one node, or of all nodes of the repository, oldest "
-         "first. Reads one small object a snapshot.",
-         "chunkferry list --repo s3://backups/prod --node kdb-1",
-         "snapshot: snapshot, node, time, profile, version, parent, files_total, "
-         "files_new, files_reused, bytes_source, bytes_read, "
-         "bytes_uploaded, packs_total, bytes_stored, writer, tags; warning; and summary: "
-         "snapshots, nodes",
-         0, 0, cf_cli_list},
+    [CF_CMD_LIST] = {"list", "list snapshots", "",
+                     "Lists the snapshots of one node, or of all nodes of the repository, oldest "
+                     "first. Reads one small object a snapshot.",
+                     "chunkferry list --repo s3://backups/prod --node kdb-1",
+                     "snapshot: snapshot, node, time, profile, version, parent, files_total, "
+                     "files_new, files_reused, bytes_source, bytes_read, "
+                     "bytes_uploaded, packs_total, bytes_stored, writer, tags, origin and "
+                     "origin_repository (of a copy); warning; and summary: snapshots, nodes",
+                     0, 0, cf_cli_list},
     [CF_CMD_SHOW] = {"show", "show one snapshot", "latest|RUN",
                      "Shows what a snapshot holds: the node as it was, its checkpoints and "
                      "hazards, totals and marks. With -v also its files.",
@@ -63,7 +62,8 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "sha256, step; and summary: snapshot, "
                      "node, time, profile, version, parent, files_total, "
                      "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, "
-                     "packs_total, bytes_stored, writer, facts, marks, tags",
+                     "packs_total, bytes_stored, writer, facts, marks, tags, origin and "
+                     "origin_repository (of a copy)",
                      1, 1, cf_cli_show},
     [CF_CMD_RESTORE] =
         {"restore", "restore a node", "latest|RUN --target DIR",

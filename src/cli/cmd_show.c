@@ -131,6 +131,9 @@ static void text_print(const shower *const s, const char *const node)
     cf_output_text(
         out, "  time      %s\n  profile   %s\n  written by chunkferry %s\n  parent    %s\n", time,
         s->root->profile, s->root->version, s->root->has_parent ? s->root->parent.text : "none");
+    if (s->root->has_origin)
+        cf_output_text(out, "  copy of   %s of repository %s\n", s->root->origin.run.text,
+                       s->root->origin.repository);
     cf_output_text(out, "  files     %" PRIu64 ": %" PRIu64 " new, %" PRIu64 " unchanged\n",
                    t->files_total, t->files_new, t->files_reused);
     cf_output_text(out, "  node      %s; stored in %" PRIu64 " packs, %s; %s of them new\n",

@@ -41,5 +41,10 @@ json_t *cf_snapshot_object(const char *const type, const char *const node,
 
     if (writer != NULL)
         (void)json_object_set(object, "writer", writer);
+    if (root->has_origin) {
+        (void)json_object_set_new(object, "origin", json_string(root->origin.run.text));
+        (void)json_object_set_new(object, "origin_repository",
+                                  json_string(root->origin.repository));
+    }
     return object;
 }

@@ -69,6 +69,8 @@ class Copy(ferry.Case):
                 self.assert_equal_trees(mine, theirs)
             times = [[x["time"] for x in self.go("list", *w, "--node", "kdb-1").lines if x["type"] == "snapshot"] for w in (self.a, self.b)]
             self.assertEqual(*times)
+            shown = self.go("show", *self.b, "--node", "kdb-1", "latest").summary
+            self.assertEqual((shown["snapshot"], shown["origin"]), (new[second], second))
             again = self.go(*self.words, "all").summary
             self.assertEqual((again["snapshots_copied"], again["snapshots_skipped"], again["packs_copied"]), (0, 2, 0))
             self.full_repository(db, prune=not options)
