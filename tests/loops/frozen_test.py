@@ -15,7 +15,7 @@ from place import LIMIT_S  # noqa: E402
 from s3.http1 import Gone  # noqa: E402
 
 SLEEPS_S = {"lease": 600, "grace": scenario.GRACE_S, "week": 30 * 24 * 3600}
-FROZEN = {"backup-1": 1, "backup-3": 3, "prune": 3}    # step, the stage that the others back up meanwhile
+FROZEN = {"backup-1": 1, "backup-3": 3, "adopt": 3, "prune": 3}    # step, the stage that the others back up meanwhile
 
 
 def other_machine():

@@ -86,7 +86,8 @@ def work(loop, number, queue, cases=None):
             try:
                 loop.one(place, case)
                 done += 1
-                kinds[str(case[0])] = kinds.get(str(case[0]), 0) + 1
+                if isinstance(case[0], str):
+                    kinds[case[0]] = kinds.get(case[0], 0) + 1
             except NotReached:
                 missed += 1
             except Exception as failure:    # told with its case; the others go on

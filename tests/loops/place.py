@@ -55,6 +55,7 @@ class Place:
     """Scratch folders, the program, its last runs."""
     conditional = True
     prune_words = ()
+    interrupts = True           # it can put back a state, so it can have one that an interrupted backup left
 
     def __init__(self):
         self.before = []        # words before the program's name
@@ -242,6 +243,20 @@ class FakePlace(Place):
         self.server.hook = None
         return trap.seen
 
+    def interrupted(self, words):
+        """Ctrl-C at the third pack: the run ends in order and leaves its journal."""
+        def hook(call, when):
+            if when == "before_apply" and b"/0000000003-pack" in call.key and call.op == "PutObject":
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+                raise Gone("interrupted")
+
+        self.server.hook = hook
+        process = self.start(words)
+        outcome = self.finish(process)
+        self.server.hook = None
+        assert outcome.code == 130, "it was to be interrupted"
+
     def kill_points(self, words):
         """[(n, how)] of every kill; how as in killed()."""
         total = self.count_requests(words)
@@ -310,6 +325,15 @@ class FilePlace(Place):
         for path in self.base.rglob("*"):
             s = path.lstat()
             os.utime(path, ns=(s.st_atime_ns - int(seconds * 1e9), s.st_mtime_ns - int(seconds * 1e9)), follow_symlinks=False)
+
+    def interrupted(self, words):
+        trace = self.dir / "trace"
+        state = self.save()
+        self.must(words, **self.shimmed("change", below=[self.base], SHIM_TRACE=trace))
+        third = [int(x.split(" ")[0]) for x in trace.read_text().splitlines() if " linkat " in x and "/0000000003-pack" in x]
+        self.load(state)
+        outcome = self.run(words, **self.shimmed("change", third[0], "interrupt", below=[self.base]))
+        assert outcome.code == 130, "it was to be interrupted"
 
     def kill_points(self, words):
         total = self.count_calls(words, "change", below=[self.base])

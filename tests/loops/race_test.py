@@ -33,6 +33,10 @@ class Race(loop.Loop):
         step, states = scene.step("backup-3"), []
         scene.begin(step)
         total = scene.place.count_requests(step.words)
+        scene.load("interrupted")       # with a journal, so that there is something to adopt
+        if scene.has["copy"]:
+            scene.place.must(["init", "--repo", scene.place.to_url])
+        states += [scene.place.save()] * 4
         for nth in range(5, total + 1, 3):
             scene.begin(step)
             try:

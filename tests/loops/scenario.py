@@ -81,6 +81,8 @@ class Scenario:
         init_again = (0, 1)     # it may have been done: then it says that a repository is there already
         steps = [Step("init", ["init", "--repo", p.url], 0, again=init_again),
                  Step("backup-1", self.backup(1), 1), Step("backup-2", self.backup(2), 2), Step("backup-3", self.backup(3), 3)]
+        if p.interrupts:
+            steps.append(Step("adopt", self.backup(3), 3, state="interrupted"))
         if self.has["prune"]:
             steps.append(Step("prune", self.prune(), 3))
             if not p.conditional:   # the first one marks, this one deletes
@@ -115,8 +117,16 @@ class Scenario:
     def _rehearse(self):
         """Once in quiet: the state before each step, and what a restore of each stage gives."""
         for step in self.steps:
-            self.states[step.name] = self.place.save()
-            self.do(step)
+            if step.state == "interrupted":     # off the line: what a backup of the same that was interrupted left
+                self.end_of_line = self.place.save()
+                self.place.load(self.states["backup-3"])
+                self.place.interrupted(self.backup(3, "--mode", "full", "--jobs", 1))
+            self.states[step.state] = self.place.save()
+            outcome = self.do(step)
+            if step.state == "interrupted":
+                assert " in 0 packs " in outcome.out, "nothing of the interrupted run was adopted"
+                self.place.load(self.end_of_line)
+                continue
             if step.stage and step.stage not in self.good:
                 target = self.restore()
                 judge(target)
@@ -140,7 +150,7 @@ class Scenario:
 
     def do(self, step):
         self.wait(step)
-        self.place.must(step.words, step.codes)
+        return self.place.must(step.words, step.codes)
 
     def repeat(self, step):
         """The same words again, at once."""
@@ -182,7 +192,8 @@ class Scenario:
         """The steps that follow, then a prune after the grace: leftovers of the fault go, and nothing else."""
         at = self.steps.index(step)
         for later in self.steps[at + 1:]:
-            self.do(later)
+            if later.state != "interrupted":
+                self.do(later)
         if self.has["prune"]:
             self.place.pass_time(GRACE_S)
             self.place.must(self.prune())

@@ -6,7 +6,7 @@
  * environment  SHIM_KIND    change: calls that change the disk; disk: all calls on files;
  *                           alloc: allocations, save those of the libraries below
  *              SHIM_AT      1..: the call that is meant; 0 or absent: none
- *              SHIM_DO      kill-before, kill-after, short, null, or an errno: ENOSPC, EIO, EINTR
+ *              SHIM_DO      kill-before, kill-after, interrupt, short, null, or an errno: ENOSPC, EIO, EINTR
  *              SHIM_ALL     set: all calls from that one on, not only it (no kill)
  *              SHIM_BELOW   only names below these folders (':' between); absent: all
  *              SHIM_COUNT   a file that gets the number of calls counted, at the end of main
@@ -35,7 +35,7 @@
 #include <unistd.h>
 
 enum kind { KIND_NONE, KIND_CHANGE, KIND_DISK, KIND_ALLOC };
-enum deed { DO_ERRNO, DO_KILL_BEFORE, DO_KILL_AFTER, DO_SHORT };
+enum deed { DO_ERRNO, DO_KILL_BEFORE, DO_KILL_AFTER, DO_INTERRUPT, DO_SHORT };
 enum { RANGES_MAX = 64, NS_PER_S = 1000000000 };
 
 static struct {
@@ -137,6 +137,11 @@ static bool is_it(const char *const what, const char *const name, const void *co
         return false;
     if (shim.deed == DO_KILL_BEFORE)
         die();
+    if (shim.deed == DO_INTERRUPT) {
+        const struct timespec nap = {.tv_nsec = 50 * 1000000}; /* the others get on with what is done */
+        (void)syscall(SYS_nanosleep, &nap, NULL);
+        (void)syscall(SYS_kill, getpid(), SIGINT);
+    }
     return true;
 }
 
@@ -333,6 +338,8 @@ static void configure(void)
         shim.deed = DO_KILL_BEFORE;
     else if (deed != NULL && strcmp(deed, "kill-after") == 0)
         shim.deed = DO_KILL_AFTER;
+    else if (deed != NULL && strcmp(deed, "interrupt") == 0)
+        shim.deed = DO_INTERRUPT;
     else if (deed != NULL && strcmp(deed, "short") == 0)
         shim.deed = DO_SHORT;
     for (size_t i = 0; deed != NULL && i < sizeof(errors) / sizeof(errors[0]); i++) {
