@@ -167,6 +167,21 @@ class Directory(ferry.Case):
         for bad, why in [("a//b", "empty component"), ("../x", "component '..'"), ("./x", "component '.'"), ("/", "names nothing"), ("", "names nothing")]:
             self.refused(2, why, "backup", "--repo", self.url, "--node", "t", "--profile", "directory", "--dir", self.src, "--exclude", bad)
 
+    def test_one_file_system(self):
+        """A mount point is stored as a folder and not gone into."""
+        (self.src / "mnt").mkdir()
+        (self.src / "f").write_text("x")
+        if subprocess.run(["mount", "-t", "tmpfs", "none", str(self.src / "mnt")], capture_output=True).returncode != 0:
+            self.skipTest("cannot mount here")
+        try:
+            (self.src / "mnt/in").write_text("x")
+            self.save()
+            self.assertEqual(self.paths(), [b"dir", b"dir/f", b"dir/mnt", b"dir/mnt/in"])
+            self.save("--one-file-system")
+            self.assertEqual(self.paths(), [b"dir", b"dir/f", b"dir/mnt"])
+        finally:
+            subprocess.run(["umount", str(self.src / "mnt")], check=True)
+
     def test_usage(self):
         base = ["backup", "--repo", self.url, "--node", "t"]
         self.refused(2, "no directory given", *base, "--profile", "directory", hint="--dir")
@@ -228,7 +243,7 @@ class Directory(ferry.Case):
     def test_unreadable(self):
         """As another user: what cannot be read is told one by one up to a number, and left out."""
         if os.geteuid() != 0:
-            ferry.skip("needs root to become somebody else")
+            self.skipTest("needs root to become somebody else")
         for i in range(30):
             (self.src / f"f{i:02}").write_text("x" * 1000)
             os.chmod(self.src / f"f{i:02}", 0 if i >= 5 else 0o644)
@@ -258,7 +273,7 @@ class Directory(ferry.Case):
     def test_unsearchable_directories_as_user(self):
         """Directories that let nobody in are finished last, the lower ones first."""
         if os.geteuid() != 0:
-            ferry.skip("needs root to become somebody else")
+            self.skipTest("needs root to become somebody else")
         path = self.src
         for i in range(5):
             path = path / f"d{i}"
@@ -330,6 +345,68 @@ class Directory(ferry.Case):
         self.assertEqual(victim.read_text(), "mine")
         (out / "small").unlink()
         self.fetch()
+
+    def rewrite(self, change):
+        """Makes the newest snapshot say what change(lines) gives: a repository in the hands of somebody else."""
+        node = self.dir / "repository/nodes/t"
+        path = max((node / "snapshots").iterdir())
+        root = json.loads(path.read_text())
+        segment = next(x for x in root["segments"] if x["kind"] == "files")
+        file = node / "runs" / segment["key"]
+        text = subprocess.run(["zstd", "-dc", str(file)], check=True, capture_output=True).stdout
+        lines = change([json.loads(x) for x in text.splitlines()])
+        text = "".join(json.dumps(x, separators=(",", ":")) + "\n" for x in lines).encode()
+        packed = subprocess.run(["zstd", "-c"], input=text, check=True, capture_output=True).stdout
+        os.chmod(file, 0o644)
+        file.write_bytes(packed)
+        segment.update(bytes=len(packed), lines=len(lines), sha256=hashlib.sha256(packed).hexdigest())
+        os.chmod(path, 0o644)
+        path.write_text(json.dumps(root))
+
+    def test_evil_manifests(self):
+        """A manifest that plants a link and then a file behind it, or names what is outside: refused, and nothing outside is touched."""
+        elsewhere = self.dir / "elsewhere"
+        elsewhere.mkdir()
+        (self.src / "f").write_text("evil")
+        self.save()
+
+        def link_line(lines, name):
+            meta = {k: lines[0][k] for k in ("mode", "uid", "gid", "mtime")}
+            return {"step": 1, "path": name, "type": "symlink", "target": str(elsewhere), **meta, "class": "symlink"}
+
+        def file_line(lines, name, step=1):
+            return {**lines[1], "step": step, "path": name}
+
+        cases = [
+            ("a link, and a file in it", lambda x: [x[0], link_line(x, "dir/a"), file_line(x, "dir/a/f"), x[1]], "cannot be entered"),
+            ("a link, and a folder in it", lambda x: [x[0], link_line(x, "dir/a"), {**x[0], "path": "dir/a/d"}, x[1]], "cannot be entered"),
+            ("a link, and a file of its name", lambda x: [x[0], link_line(x, "dir/a"), x[1], file_line(x, "dir/a", 2)], "stands in the way"),
+            ("the top is a link", lambda x: [link_line(x, "dir"), x[1]], "is the target itself"),
+            ("the top is a file", lambda x: [file_line(x, "dir"), x[1]], "is the target itself"),
+            ("another role", lambda x: [*x, file_line(x, "etc/passwd")], "belongs to no directory"),
+            ("a name like the role's", lambda x: [x[0], x[1], file_line(x, "dirt/f")], "belongs to no directory"),
+            ("up", lambda x: [x[0], x[1], file_line(x, "dir/../f", 2)], "component '..'"),
+            ("absolute", lambda x: [file_line(x, "/etc/f"), *x], "is absolute"),
+        ]
+        for n, (title, change, message) in enumerate(cases):
+            with self.subTest(title):
+                shutil.rmtree(self.dir / "repository")
+                self.url = self.repository()
+                self.save(settle=False)
+                self.rewrite(change)
+                r = ferry.run("restore", "--repo", self.url, "--node", "t", "latest", "--target", self.dir / f"evil{n}")
+                self.assertIn(r.code, (1, 4), r)
+                self.assertIn(message, r.err, r)
+                self.assertEqual(list(elsewhere.iterdir()), [])
+
+    def test_withheld_is_told(self):
+        """A line whose content policy kept out: told, and no zeros are written."""
+        (self.src / "key").write_text("x" * 100)
+        self.save()
+        self.rewrite(lambda x: [x[0], {**{k: v for k, v in x[1].items() if k != "inline"}, "withheld": True}])
+        out, r = self.fetch()
+        self.assertFalse((out / "key").exists())
+        self.assertTrue(any("withheld" in w for w in self.warnings(r)), r)
 
     def test_dry_run_writes_nothing(self):
         (self.src / "f").write_text("x" * 1000)
