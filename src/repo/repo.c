@@ -105,8 +105,12 @@ static cf_err probe_conditional_create(cf_store *const store, const cf_world *co
     const char *const keys[] = {key};
     (void)store->ops->delete_many(store, keys, 1, /* opts= */ NULL, /* e= */ NULL);
     *ret = err == CF_ERR_EXISTS;
-    if (err == CF_OK || err == CF_ERR_EXISTS)
+    if (err == CF_OK)
         return CF_OK;
+    if (err == CF_ERR_EXISTS) { /* in a row; at once too? */
+        CF_TRY_AS(cf_store_probe_race(store, world, ret, e), e, "probe the store");
+        return CF_OK;
+    }
     if (e != NULL)
         *e = second;
     cf_error_prefix(e, "probe the store");

@@ -201,6 +201,12 @@ CF_NODISCARD cf_err cf_store_abort_none(cf_store *s, const char *key, const char
                                         cf_error *e);
 CF_NODISCARD cf_err cf_store_versioning_off(cf_store *s, bool *ret_on, cf_error *e);
 
+/* probe.c: of several creates of one key at once, does exactly one win? Asked of keys of its own,
+ * which are deleted again, with 12 small puts; but of a place without older versions not at all:
+ * what fails is the versioned bucket of some servers. Errors: a put's. */
+CF_NODISCARD cf_err cf_store_probe_race(cf_store *s, const cf_world *world, bool *ret_one_wins,
+                                        cf_error *e);
+
 /* memory.c: the place is there from the start. world is borrowed; NULL: the real one. Hooks for
  * tests: store/memory.h. */
 CF_NODISCARD cf_err cf_store_memory_new(const cf_world *world, cf_store **ret, cf_error *e);

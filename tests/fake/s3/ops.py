@@ -101,6 +101,7 @@ class Call:
         self.ignore_conditions = False
         self.ignore_range = False
         self.list_lag_s = 0
+        self.racy = False
         self.delete_errors = None   # {"key": regular expression, "code": ...}: DeleteObjects fails these
         self.refuse = None          # an S3Error, once the request has passed its checks
 
@@ -108,6 +109,7 @@ class Call:
         """What this server, as a whole, does less than S3."""
         if options.no_conditional and self.request.method in ("PUT", "POST", "DELETE"):
             self.ignore_conditions = True
+        self.racy = options.racy_versions
         if options.no_list_uploads and self.op == "ListMultipartUploads":
             self.refuse = S3Error(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
         length = self.request.content_length() or 0
@@ -376,7 +378,12 @@ class Operations:
         obj = Object(call.body.blob(), call.body.hex("md5"), self.clock(), plain_headers(headers), given_sums(call.request))
         obj.lock = self._lock_of(call, headers)
         self._need_lock_digest(call)
-        self.store.put(call.bucket, call.key, obj, call.conditions())
+        conditions = call.conditions()
+        if call.racy and self.store.bucket(call.bucket).versioning:
+            self.store.check(call.bucket, call.key, conditions)
+            time.sleep(0.05)        # whoever comes meanwhile finds nothing either
+            conditions = Conditions()
+        self.store.put(call.bucket, call.key, obj, conditions)
         return Response(200, [("ETag", '"%s"' % obj.etag)] + version_of(obj) + sse_of(headers) + list(obj.checksums.items()))
 
     def _lock_of(self, call, headers):

@@ -40,6 +40,7 @@ class Options:
         self.session_token = ""
         self.clients = {}               # further access keys -> their secrets: several clients told apart
         self.no_conditional = False     # If-None-Match and If-Match of a write are ignored, as by a lesser server
+        self.racy_versions = False      # in a versioned bucket several creates at once all win, as on Ceph RGW
         self.no_list_uploads = False    # ListMultipartUploads is 501
         self.delete_body_max = None     # bytes; a larger DeleteObjects is 413
         self.tls = None                 # (certificate file, key file)
@@ -590,6 +591,7 @@ def parse_arguments(arguments):
     parser.add_argument("--client", dest="clients", action="append", default=[], metavar="KEY:SECRET",
                         help="a further access key; may be repeated")
     parser.add_argument("--no-conditional", action="store_true", help="ignore If-None-Match and If-Match of writes, as lesser servers do")
+    parser.add_argument("--racy-versions", action="store_true", help="in a versioned bucket creates at the same time all win, as on Ceph")
     parser.add_argument("--no-list-uploads", action="store_true", help="ListMultipartUploads is 501")
     parser.add_argument("--delete-body-max", type=int, metavar="BYTES", help="answer a larger DeleteObjects with 413")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))

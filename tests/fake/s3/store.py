@@ -465,6 +465,10 @@ class Store:
                     return found[:limit], True
             return found, False
 
+    def check(self, bucket_name, key, conditions):
+        with self.lock:
+            self._check(self.bucket(bucket_name), key, conditions)
+
     @staticmethod
     def _check(bucket, key, conditions):
         current = bucket.objects.get(key)
