@@ -70,18 +70,33 @@ static bool is_gone(const cf_err err)
     return err == CF_ERR_FENCED || err == CF_ERR_NOT_FOUND;
 }
 
-/* The root behind the reader's lease. A snapshot that is the latest no more may be pruned between
- * the LIST and the lease: then there is a newer one. */
+/* Behind the lease it must still be the latest (model: core.pml R3): a prune never takes that one,
+ * but one that looked for leases before ours may have one that is the latest no more. */
+static cf_err is_latest_still(const cf_restore *const r, const cf_run_id *const id, bool *const ret,
+                              cf_error *const e)
+{
+    cf_run_id again = {{0}};
+
+    CF_TRY(cf_snapshot_find(&r->repo, r->opts->node, "latest", &again, e));
+    *ret = strcmp(again.text, id->text) == 0;
+    return CF_OK;
+}
+
+/* The root behind the reader's lease; another one when a newer one was committed meanwhile. */
 static cf_err find(cf_restore *const r, cf_run_id *const id, cf_error *const e)
 {
     enum { FIND_TRIES_MAX = 3 };
     const bool latest = strcmp(r->opts->snapshot, "latest") == 0;
 
     for (unsigned i = 1;; i++) {
+        bool same = true;
         CF_TRY(cf_snapshot_find(&r->repo, r->opts->node, r->opts->snapshot, id, e));
         if (!r->opts->dry_run)
             CF_TRY(lease_take(r, id, e));
-        const cf_err err = cf_snapshot_load(&r->repo, r->opts->node, id, &r->root, e);
+        if (latest && r->lease != NULL && i < FIND_TRIES_MAX)
+            CF_TRY(is_latest_still(r, id, &same, e));
+        const cf_err err =
+            same ? cf_snapshot_load(&r->repo, r->opts->node, id, &r->root, e) : CF_ERR_NOT_FOUND;
         if (!is_gone(err) || !latest || i == FIND_TRIES_MAX)
             return err;
         cf_read_lease_abandon(CF_STEAL(r->lease));

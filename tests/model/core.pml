@@ -462,7 +462,9 @@ proctype reader() {
   atomic {
     if
 #ifndef READ_OLD
+#ifndef W_READTHERE
     :: s != NEWEST(R) -> goto out
+#endif
 #endif
     :: !(R & B(s)) -> goto out
     :: else
