@@ -2,8 +2,8 @@
  *
  * Prune where the store has no conditional create: a fence could overwrite a root, so there are
  * none. What is garbage is marked, and deleted only when an earlier prune marked it at least seven
- * days before and it is garbage still; nobody adopts what is marked; and this prune stops an hour
- * after its look at the leases. Model: nocond.pml, `proctype prune`; its two passes are one prune
+ * days before and it is garbage still; nobody adopts what is marked; and this prune's last delete is
+ * answered within an hour of its look at the leases. Model: nocond.pml, `proctype prune`; its two passes are one prune
  * here, over what it marks now and what others marked before.
  */
 #include <stdio.h>
@@ -171,14 +171,14 @@ static cf_err check_hour(aged *const a, cf_error *const e)
 
     CF_TRY(cf_prune_check(n, e));
     CF_TRY(n->repo->store->ops->now_utc_ms(n->repo->store, &now_utc_ms, e));
-    const uint64_t limit_ms = (uint64_t)CF_PRUNE_STOP_S * 1000;
+    const uint64_t limit_ms = (uint64_t)(CF_PRUNE_STOP_S - CF_PRUNE_ANSWER_S) * 1000;
     const bool late = w->mono_ms(w->impl) - n->looked_mono_ms > limit_ms ||
                       now_utc_ms - n->looked_utc_ms > (int64_t)limit_ms;
     if (late && !a->stopped)
         cf_prune_log(n->prune, CF_LOG_WARN,
-                     "node '%s': stopped an hour after prune looked, as it must where the store "
-                     "has no conditional create\nHINT: prune again: it goes on",
-                     n->name);
+                     "node '%s': stopped %d minutes after prune looked, as it must where the "
+                     "store has no conditional create\nHINT: prune again: it goes on",
+                     n->name, (CF_PRUNE_STOP_S - CF_PRUNE_ANSWER_S) / 60);
     a->stopped = a->stopped || late;
     return CF_OK;
 }

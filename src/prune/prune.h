@@ -17,7 +17,8 @@
 enum {
     CF_PRUNE_GRACE_S = 24 * 3600,       /* what a dead run left may still be adopted */
     CF_PRUNE_GARBAGE_S = 7 * 24 * 3600, /* without conditional create: from mark to delete */
-    CF_PRUNE_STOP_S = 3600, /* the same: from the look at the leases to the last delete */
+    CF_PRUNE_STOP_S = 3600,  /* the same: from the look at the leases to the last delete */
+    CF_PRUNE_ANSWER_S = 900, /* of it, for the last request and its retries */
     CF_PRUNE_BATCH_MAX = 1000,
     CF_PRUNE_ROUNDS_MAX = 5,
 };

@@ -242,6 +242,35 @@ class Remote(ferry.Case):
             self.backups(2)
             self.assertEqual(self.prune("--keep-last", "1").summary["snapshots_deleted"], 1)
 
+    def test_unconditional(self):
+        """A store that ignores If-None-Match: marked first, gone a week later; unlock says what can be done instead."""
+        with ferry.fake_s3(no_conditional=True) as (server, env):
+            self.start(server, env)
+            runs = self.backups(3)
+            bucket = server.store.buckets["backups"]
+            first = self.prune("--keep-last", "1")
+            self.assertEqual((first.summary["snapshots_deleted"], first.summary["objects_deleted"]), (0, 0))
+            self.assertGreater(first.summary["objects_marked"], 10)
+            self.assertEqual([x.get("lost", "") for x in first.lines if x["type"] == "snapshot"], ["marked, and goes 7 days after that"] * 2 + [""])
+            self.assertEqual(self.snapshots(self.url, env=env), runs)
+            for obj in bucket.objects.values():
+                obj.modified_s -= 8 * DAY_S
+            second = self.prune("--keep-last", "1")
+            self.assertEqual(second.summary["snapshots_deleted"], 2)
+            self.assertEqual(second.summary["objects_deleted"], first.summary["objects_marked"])
+            self.assertEqual(self.snapshots(self.url, env=env), runs[2:])
+            self.assertFalse([k for k in bucket.keys if b"/garbage/" in k or runs[0].encode() in k and b"/runs/" in k])
+            self.restore(self.url, self.dir / "t", env=env)
+            self.assert_same_tree(self.db, self.dir / "t")
+            lease = next(k for k in reversed(bucket.keys) if b"/leases/" in k)
+            body = json.loads(b"".join(bucket.objects[lease].blob.pieces(0, len(bucket.objects[lease].blob))))
+            body.update(state="held", run="20261231T000000Z-0123abcd")
+            body["owner"]["machine"] = "0" * 32
+            from s3.client import Client
+            key = lease.decode().rsplit("/", 1)[0] + "/0000000099-20261231T000000Z-0123abcd"
+            Client.of(server).put("backups", key, json.dumps(body).encode())
+            self.refused(1, "has no conditional create", "unlock", "--repo", self.url, "--node", "kdb-1", "--force", env=env, hint="end process")
+
     def test_denied(self):
         denied = {"match": {"op": "DeleteObjects"}, "action": {"status": 403, "code": "AccessDenied"}}
         with ferry.fake_s3(rules=[denied]) as (server, env):

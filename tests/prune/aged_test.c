@@ -165,7 +165,7 @@ static cf_err slow_list(void *impl, cf_store_op op, const char *key, cf_error *e
 {
     (void)e;
     if (op == CF_STORE_OP_LIST && strstr(key, "garbage") != NULL)
-        pass_s(impl, CF_PRUNE_STOP_S + 1);
+        pass_s(impl, CF_PRUNE_STOP_S - CF_PRUNE_ANSWER_S + 1);
     if (op == CF_STORE_OP_DELETE)
         fail_msg("deleted '%s' after an hour", key);
     return CF_OK;
