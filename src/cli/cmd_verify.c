@@ -138,11 +138,12 @@ static void text_print(cf_output *const out, const cf_verify_opts *const o,
     char packs[CF_SIZE_TEXT_SIZE], read[CF_SIZE_TEXT_SIZE], how[64];
     const bool reads = o->how != CF_VERIFY_LOOK;
 
-    cf_output_text(out, "%s: %llu snapshots of %llu nodes\n",
+    cf_output_text(out, "%s: %llu snapshot%s of %llu node%s\n",
                    outcome == CF_OK           ? "fine"
                    : outcome == CF_ERR_DAMAGE ? "damage found"
                                               : "broken off",
-                   (unsigned long long)r->snapshots_total, (unsigned long long)r->nodes_total);
+                   (unsigned long long)r->snapshots_total, r->snapshots_total == 1 ? "" : "s",
+                   (unsigned long long)r->nodes_total, r->nodes_total == 1 ? "" : "s");
     cf_output_text(out, "  packs   %llu, %s; files %llu\n", (unsigned long long)r->packs_total,
                    cf_size_render(r->packs_bytes, packs), (unsigned long long)r->files_total);
     if (reads)
@@ -156,8 +157,8 @@ static void text_print(cf_output *const out, const cf_verify_opts *const o,
         cf_output_text(out, "  again   %llu were wrong once and right the second time\n",
                        (unsigned long long)r->healed);
     if (r->proved_total > 0)
-        cf_output_text(out, "  proved  %llu snapshots, which is recorded\n",
-                       (unsigned long long)r->proved_total);
+        cf_output_text(out, "  proved  %llu snapshot%s, which is recorded\n",
+                       (unsigned long long)r->proved_total, r->proved_total == 1 ? "" : "s");
     cf_output_text(
         out, "  time    %llu.%llu s, %llu requests\n", (unsigned long long)(r->duration_ms / 1000),
         (unsigned long long)(r->duration_ms % 1000 / 100), (unsigned long long)r->requests_total);

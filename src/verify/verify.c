@@ -236,9 +236,9 @@ static cf_err conclude(cf_verify *const v, const cf_err outcome, cf_error *const
     CF_TRY(err);
     const uint64_t total = cf_findings_total(v->findings);
     CF_ENSURE(total == 0, e, CF_ERR_DAMAGE,
-              "%llu damaged objects\nHINT: run a backup: it sends again what it finds damaged, as "
+              "%llu damaged object%s\nHINT: run a backup: it sends again what it finds damaged, as "
               "long as the node has it; snapshots that are not named above can be restored",
-              (unsigned long long)total);
+              (unsigned long long)total, total == 1 ? "" : "s");
     return CF_OK;
 }
 

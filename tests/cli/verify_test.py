@@ -347,6 +347,22 @@ class Data(Look):
             self.assertEqual((done.summary["proved"], done.summary["damaged_packs"]), (1, 0), done)
             self.assertEqual(door.control("GET", "script")[0]["fired"], 1)
 
+    def test_what_a_server_did_to_it(self):
+        """Stored with another byte, or cut: told by the pack's name, also from a bucket."""
+        for action, words in (({"corrupt_stored": True}, ["--read-data"]), ({"truncate_stored": 5}, [])):
+            with ferry.fake_s3() as (server, env):
+                from s3.client import Client
+                url, door = "s3://backups/prod", Client.of(server)
+                self.ferry("init", "--repo", url, env=env)
+                door.control("POST", "script", [{"match": {"op": "PutObject", "key": "chunk-000001", "nth": 1, "count": 1}, "action": action}])
+                self.backup(url, self.shared / "node", env=env)
+                self.assertEqual(door.control("GET", "script")[0]["fired"], 1)
+                done = self.ferry("verify", "--repo", url, "--json", *words, code=4, env=env)
+                self.assertEqual([x["files"] for x in damages(done)], [["db/chunk-000001.000000"]], done)
+                again = self.backup(url, self.shared / "node", env=env).summary
+                self.assertEqual(again["packs_new"], 1)
+                self.assertEqual(self.ferry("verify", "--repo", url, "--json", "--read-data", env=env).summary["proved"], 1)
+
     def test_requests(self):
         """Small files beside each other are one request; a LIST, not a HEAD a pack."""
         tree = self.dir / "tree"
@@ -370,6 +386,17 @@ class Data(Look):
 
 
 class Interrupt(pieces.Small):
+    def test_max_duration(self):
+        with ferry.fake_s3() as (server, env):
+            from s3.client import Client
+            url = "s3://backups/prod"
+            self.ferry("init", "--repo", url, env=env)
+            self.backup(url, self.shared / "node", env=env)
+            Client.of(server).control("POST", "script", [{"match": {"op": "GetObject", "key": "-pack-"}, "action": {"delay_ms": [700, 700]}}])
+            done = ferry.run("verify", "--repo", url, "--read-data", "--json", "--jobs", 1, "--max-duration", "1s", env=env)
+            self.assertEqual(done.code, 130, done)
+            self.assertEqual((done.summary["complete"], done.summary["proved"]), (False, 0))
+
     def test_interrupt(self):
         with ferry.fake_s3(root=str(self.dir / "objects")) as (server, env):
             url = "s3://backups/prod"
