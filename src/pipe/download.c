@@ -232,6 +232,7 @@ static cf_err workers_start(cf_download *const d, cf_error *const e)
         w->d = d;
         w->buffer = cf_alloc(CF_DOWNLOAD_BUFFER_BYTES, 1);
         CF_ENSURE(w->buffer != NULL, e, CF_ERR_NO_MEMORY, "allocate the buffer of a worker");
+        CF_TRY(cf_frames_new(/* whole_frames= */ false, &w->frames, e));
         CF_ENSURE(pthread_create(&w->thread, NULL, run_worker, w) == 0, e, CF_ERR_NO_MEMORY,
                   "start thread %u", d->started_total + 1);
     }

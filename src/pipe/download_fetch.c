@@ -118,11 +118,8 @@ cf_err cf_download_fetch(cf_download_worker *const w, const cf_run_of_frames *co
                          cf_error *const e)
 {
     decoder c = {.w = w, .run = run};
-    cf_err err = CF_OK;
+    cf_err err = run_get(&c, CF_WINDOW_LOG_USUAL, e);
 
-    if (w->frames == NULL)
-        CF_TRY(cf_frames_new(/* whole_frames= */ false, &w->frames, e));
-    err = run_get(&c, CF_WINDOW_LOG_USUAL, e);
     if (err != CF_OK && cf_frames_window_too_large(w->frames))
         err = run_get_large(&c, e);
     if (err != CF_OK) {

@@ -96,7 +96,7 @@ CF_DEFINE_FREEP(cf_download_file, cf_download_file_free)
 
 typedef struct cf_download_worker {
     cf_download *d;
-    cf_frames *frames; /* owned; NULL until it is needed */
+    cf_frames *frames; /* owned */
     uint8_t *buffer;   /* owned; CF_DOWNLOAD_BUFFER_BYTES: to read back */
     pthread_t thread;
     cf_run_of_frames run;

@@ -81,10 +81,10 @@ static cf_err grow(cf_inventory *const v, void *const array, size_t *const cap, 
     return CF_OK;
 }
 
-#define GROW(v, array, cap, total, e)                                                              \
+#define GROW(v, array, cap, total, type, e)                                                        \
     do {                                                                                           \
         void *grow_ret_ = NULL;                                                                    \
-        CF_TRY(grow((v), (array), &(cap), (total), sizeof(*(array)), &grow_ret_, (e)));            \
+        CF_TRY(grow((v), (array), &(cap), (total), sizeof(type), &grow_ret_, (e)));                \
         (array) = grow_ret_;                                                                       \
     } while (0)
 
@@ -109,11 +109,11 @@ cf_err cf_inventory_add(cf_inventory *const v, const char *const name, const uin
     CF_ENSURE(order >= 0, e, CF_ERR_PROTOCOL, "the store lists '%s' behind run '%s'", name,
               v->runs[v->run_total - 1].text);
     if (order > 0) {
-        GROW(v, v->runs, v->run_cap, v->run_total, e);
+        GROW(v, v->runs, v->run_cap, v->run_total, cf_run_id, e);
         v->runs[v->run_total++] = run;
     }
     o.run = (uint32_t)(v->run_total - 1);
-    GROW(v, v->objects, v->cap, v->total, e);
+    GROW(v, v->objects, v->cap, v->total, cf_object, e);
     v->objects[v->total++] = o;
     return CF_OK;
 }
@@ -196,7 +196,7 @@ cf_pack_state *cf_inventory_pack(const cf_inventory *const v, const char *const 
 static cf_err pack_new(cf_inventory *const v, uint32_t *const ret_index, cf_error *const e)
 {
     if (v->pack_total % PACKS_PER_BLOCK == 0) {
-        GROW(v, v->blocks, v->block_cap, v->block_total, e);
+        GROW(v, v->blocks, v->block_cap, v->block_total, cf_pack_state *, e);
         CF_TRY(spend(v, PACKS_PER_BLOCK * sizeof(cf_pack_state), e));
         cf_pack_state *const block = cf_alloc(PACKS_PER_BLOCK, sizeof(*block));
         CF_ENSURE(block != NULL, e, CF_ERR_NO_MEMORY, "allocate %d packs", PACKS_PER_BLOCK);
@@ -211,7 +211,7 @@ static cf_err lost_add(cf_inventory *const v, const char *const name, const uint
 {
     CF_ENSURE(v->lost_total < LOST_MAX, e, CF_ERR_DAMAGE,
               "more than %d packs are missing\nHINT: is this the right repository?", LOST_MAX);
-    GROW(v, v->lost, v->lost_cap, v->lost_total, e);
+    GROW(v, v->lost, v->lost_cap, v->lost_total, lost_pack, e);
     CF_TRY(spend(v, strlen(name) + 1, e));
     char *const copy = cf_strdup(name);
     CF_ENSURE(copy != NULL, e, CF_ERR_NO_MEMORY, "copy a name");
