@@ -20,6 +20,16 @@ cf_claim_opts cf_backup_claim_opts(cf_backup *const b)
                            .impl = b};
 }
 
+/* A list that a mark calls damaged must not be named again, even if it reads well today. */
+static bool lists_are_marked(const cf_damage *const damage, const cf_root *const parent)
+{
+    for (size_t i = 0; i < parent->segment_total; i++) {
+        if (cf_damage_has(damage, parent->segments[i].key))
+            return true;
+    }
+    return false;
+}
+
 /* The parent's lists, proved whole before anything relies on them: half of the run later there would
  * be no way back. A list that is damaged or gone is no failure: this run stands alone and says so,
  * and names no segment of it. */
@@ -30,7 +40,8 @@ static cf_err parent_open(cf_backup *const b, cf_error *const e)
     CF_CLEANUP(cf_cursor_freep) cf_cursor *packs = NULL;
     cf_error why = {0};
 
-    if (cf_damage_has_all_of(b->claim.damage, &parent->run)) {
+    if (cf_damage_has_all_of(b->claim.damage, &parent->run) ||
+        lists_are_marked(b->claim.damage, parent)) {
         cf_backup_log(b, CF_LOG_WARN, "snapshot %s is marked as damaged: nothing of it is reused",
                       parent->run.text);
         return CF_OK;

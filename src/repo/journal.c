@@ -24,6 +24,7 @@ struct cf_journal {
     cf_buf stored;   /* lines since the last object, compressed */
     uint64_t lines;
     uint64_t put_mono_ms, put_uploaded_bytes; /* of the last object */
+    cf_buf put_ids;                           /* multipart uploads it names */
 };
 
 void cf_journal_free(cf_journal *const j)
@@ -32,6 +33,7 @@ void cf_journal_free(cf_journal *const j)
         return;
     (void)ZSTD_freeCCtx(j->zstd);
     cf_buf_deinit(&j->stored);
+    cf_buf_deinit(&j->put_ids);
     cf_free(j);
 }
 
@@ -43,6 +45,7 @@ cf_err cf_journal_new(const cf_repo *const repo, cf_run *const run, cf_journal *
     j->repo = repo;
     j->run = run;
     cf_buf_init(&j->stored, JOURNAL_STORED_MAX);
+    cf_buf_init(&j->put_ids, JOURNAL_STORED_MAX);
     j->put_mono_ms = repo->world->mono_ms(repo->world->impl);
     j->zstd = ZSTD_createCCtx();
     CF_ENSURE(j->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a compressor");
@@ -115,7 +118,8 @@ static cf_err journal_put(cf_journal *const j, const uint64_t uploaded_bytes,
     j->lines = 0;
     j->put_mono_ms = world->mono_ms(world->impl);
     j->put_uploaded_bytes = uploaded_bytes;
-    return CF_OK;
+    cf_buf_clear(&j->put_ids);
+    return cf_buf_append(&j->put_ids, upload_ids, e);
 }
 
 cf_err cf_journal_add_line(cf_journal *const j, const cf_slice json_line, cf_error *const e)
@@ -140,9 +144,12 @@ cf_err cf_journal_tick(cf_journal *const j, const uint64_t uploaded_bytes,
 {
     const cf_world *const world = j->repo->world;
     const uint64_t now_ms = world->mono_ms(world->impl);
-    const bool due = j->stored.len >= CF_JOURNAL_STORED_CUT ||
-                     now_ms - j->put_mono_ms >= CF_JOURNAL_EVERY_MS ||
-                     uploaded_bytes - j->put_uploaded_bytes >= every_bytes(uploaded_bytes);
+    const bool due =
+        j->stored.len >= CF_JOURNAL_STORED_CUT || now_ms - j->put_mono_ms >= CF_JOURNAL_EVERY_MS ||
+        /* Of an upload that no journal names nobody can clean up, where uploads cannot be listed. */
+        (now_ms - j->put_mono_ms >= CF_JOURNAL_IDS_MS && upload_ids.len > 0 &&
+         !cf_slice_eq(upload_ids, cf_buf_slice(&j->put_ids))) ||
+        uploaded_bytes - j->put_uploaded_bytes >= every_bytes(uploaded_bytes);
     if (!due || (j->lines == 0 && upload_ids.len == 0))
         return CF_OK;
     return journal_put(j, uploaded_bytes, upload_ids, /* last_words= */ false, e);

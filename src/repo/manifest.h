@@ -89,7 +89,8 @@ CF_NODISCARD cf_err cf_manifest_finish(cf_manifest *m, cf_root *root, cf_error *
  * object are in memory: CF_JOURNAL_STORED_CUT and a line, when there is a tick behind each line. */
 enum {
     CF_JOURNAL_EVERY_MS = 60 * 1000,
-    CF_JOURNAL_SHARE = 32, /* of the bytes uploaded: so much is put at risk... */
+    CF_JOURNAL_IDS_MS = 5 * 1000, /* when there are multipart uploads that the last does not name */
+    CF_JOURNAL_SHARE = 32,        /* of the bytes uploaded: so much is put at risk... */
     CF_JOURNAL_EVERY_BYTES_MIN = 4 * 1024 * 1024, /* ...but not a journal for less */
     CF_JOURNAL_EVERY_BYTES_MAX = 1024 * 1024 * 1024,
     CF_JOURNAL_STORED_CUT = 4 * 1024 * 1024, /* of an object: put at the next tick */

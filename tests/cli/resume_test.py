@@ -124,6 +124,31 @@ class Resume(ferry.Case):
         print(f"  four runs together uploaded {100 * sent / total:.1f} %")
         self.assertLessEqual(sent / total, 1.2, "what a run takes over it does not send")
 
+    def test_uploads_of_the_dead_are_aborted(self):
+        """Multipart uploads that the dead run's last journal names; what it began behind it, prune finds by listing."""
+        db = self.make_node("--chunks", 2, "--chunk-size", 96 << 20, "--seed", 8)
+        with ferry.fake_s3(root=str(self.dir / "objects")) as (server, env):
+            target = FakeTarget(server, env)
+            self.ferry("init", "--repo", target.url, env=env)
+            process = subprocess.Popen([str(ferry.BINARY), "backup", "--repo", target.url, "--node", "kdb-1", "--db", str(db), "--memory", "64M", "--limit-upload", "2M"],
+                                       env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            named = []
+            while process.poll() is None and not named:
+                time.sleep(0.02)
+                journals = sorted(k for k in target.door.control("GET", "keys")["backups"] if "-journal" in k)
+                if journals:
+                    text = subprocess.run(["zstd", "-qdc"], input=target.door.get("backups", journals[-1]).body, capture_output=True).stdout
+                    named = [x["id"] for x in json.loads(text.splitlines()[-1])["uploads"]]
+                    named = [x for x in named if x in json.dumps(target.leftovers())]
+            process.kill()
+            process.communicate()
+            self.assertTrue(named, "a journal named an upload that was under way")
+            still = [x for x in named if x in json.dumps(target.leftovers())]
+            self.backup(target.url, db, env=env)
+            left = json.dumps(target.leftovers())
+            print(f"uploads in the dead run's journal: {len(named)}, {len(still)} open when it was killed, {sum(x in left for x in still)} after the next run")
+            self.assertEqual([x for x in still if x in left], [])
+
     def test_interrupted_loses_next_to_nothing(self):
         """The last journal is put on the way out, so that only what was under way is lost."""
         target, total = FileTarget(self, "r"), self.whole(FileTarget(self, "whole"))
