@@ -16,8 +16,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <limits.h>
+#include <link.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -56,8 +56,9 @@ static atomic_bool on;
 /* ---- who is meant ---- */
 
 /* Allocations of these are left alone: docs/TESTING.md says why. */
-static const char *const foreign[] = {"libcrypto", "libssl", "libcurl", "libgnutls", "libicu",
-                                      "libstdc++", "ld-linux", "libnettle", "libhogweed", "libkrb5"};
+static const char *const foreign[] = {"libcrypto",  "libssl",    "libcurl",  "libgnutls",
+                                      "libicu",     "libstdc++", "ld-linux", "libnettle",
+                                      "libhogweed", "libkrb5"};
 
 static int range_add(struct dl_phdr_info *const info, const size_t size, void *const impl)
 {
@@ -96,7 +97,8 @@ static bool is_below(const int fd, const char *const name)
     if (shim.below == NULL)
         return true;
     if (name == NULL || name[0] != '/') {
-        (void)snprintf(link, sizeof(link), fd == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d", fd);
+        (void)snprintf(link, sizeof(link), fd == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d",
+                       fd);
         const ssize_t n = readlink(link, path, PATH_MAX - 1);
         len = n > 0 ? (size_t)n : 0;
     }
@@ -118,11 +120,14 @@ static void die(void)
         (void)syscall(SYS_pause);
 }
 
-static void tell(const unsigned long n, const char *const what, const char *const name, const void *const caller)
+static void tell(const unsigned long n, const char *const what, const char *const name,
+                 const void *const caller)
 {
     char line[PATH_MAX];
-    const int fd = (int)syscall(SYS_openat, AT_FDCWD, shim.trace, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    const int len = snprintf(line, sizeof(line), "%lu %s %s %p\n", n, what, name == NULL ? "" : name, caller);
+    const int fd =
+        (int)syscall(SYS_openat, AT_FDCWD, shim.trace, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const int len =
+        snprintf(line, sizeof(line), "%lu %s %s %p\n", n, what, name == NULL ? "" : name, caller);
     (void)syscall(SYS_write, fd, line, len);
     (void)syscall(SYS_close, fd);
 }
@@ -138,16 +143,19 @@ static bool is_it(const char *const what, const char *const name, const void *co
     if (shim.deed == DO_KILL_BEFORE)
         die();
     if (shim.deed == DO_INTERRUPT) {
-        const struct timespec nap = {.tv_nsec = 50 * 1000000}; /* the others get on with what is done */
+        const struct timespec nap = {.tv_nsec =
+                                         50 * 1000000}; /* the others get on with what is done */
         (void)syscall(SYS_nanosleep, &nap, NULL);
         (void)syscall(SYS_kill, getpid(), SIGINT);
     }
     return true;
 }
 
-static bool meant(const enum kind kind, const char *const what, const int fd, const char *const name)
+static bool meant(const enum kind kind, const char *const what, const int fd,
+                  const char *const name)
 {
-    if (!atomic_load(&on) || (shim.kind != KIND_DISK && shim.kind != KIND_CHANGE) || kind > shim.kind)
+    if (!atomic_load(&on) || (shim.kind != KIND_DISK && shim.kind != KIND_CHANGE) ||
+        kind > shim.kind)
         return false;
     const int kept = errno;
     const bool it = is_below(fd, name) && is_it(what, name, NULL);
@@ -156,7 +164,7 @@ static bool meant(const enum kind kind, const char *const what, const int fd, co
 }
 
 /* After the real call of the one that is meant. */
-#define REAL(type, name) type (*const real)() = (type (*)())dlsym(RTLD_NEXT, name)
+#define REAL(type, name) type (*const real)() = (type(*)())dlsym(RTLD_NEXT, name)
 #define ACT(type, kind, what, fd, path, ...)                                                       \
     REAL(type, what);                                                                              \
     if (!meant(kind, what, fd, path))                                                              \
@@ -178,7 +186,8 @@ int openat(int dir_fd, const char *name, int flags, ...)
     va_start(words, flags);
     const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(words, mode_t) : 0;
     va_end(words);
-    ACT(int, (flags & (O_CREAT | O_TRUNC)) != 0 ? KIND_CHANGE : KIND_DISK, "openat", dir_fd, name, dir_fd, name, flags, mode);
+    ACT(int, (flags & (O_CREAT | O_TRUNC)) != 0 ? KIND_CHANGE : KIND_DISK, "openat", dir_fd, name,
+        dir_fd, name, flags, mode);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t offset)
@@ -210,9 +219,18 @@ ssize_t pread(int fd, void *bytes, size_t len, off_t offset)
     return real(fd, bytes, shim.deed == DO_SHORT && len > 1 ? len / 2 : len, offset);
 }
 
-int ftruncate(int fd, off_t len) { ACT(int, KIND_CHANGE, "ftruncate", fd, NULL, fd, len); }
-int fsync(int fd) { ACT(int, KIND_CHANGE, "fsync", fd, NULL, fd); }
-int mkdirat(int dir_fd, const char *name, mode_t mode) { ACT(int, KIND_CHANGE, "mkdirat", dir_fd, name, dir_fd, name, mode); }
+int ftruncate(int fd, off_t len)
+{
+    ACT(int, KIND_CHANGE, "ftruncate", fd, NULL, fd, len);
+}
+int fsync(int fd)
+{
+    ACT(int, KIND_CHANGE, "fsync", fd, NULL, fd);
+}
+int mkdirat(int dir_fd, const char *name, mode_t mode)
+{
+    ACT(int, KIND_CHANGE, "mkdirat", dir_fd, name, dir_fd, name, mode);
+}
 int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
     ACT(int, KIND_CHANGE, "linkat", to_fd, to, from_fd, from, to_fd, to, flags);
@@ -221,16 +239,34 @@ int renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
     ACT(int, KIND_CHANGE, "renameat", to_fd, to, from_fd, from, to_fd, to);
 }
-int unlinkat(int dir_fd, const char *name, int flags) { ACT(int, KIND_CHANGE, "unlinkat", dir_fd, name, dir_fd, name, flags); }
+int unlinkat(int dir_fd, const char *name, int flags)
+{
+    ACT(int, KIND_CHANGE, "unlinkat", dir_fd, name, dir_fd, name, flags);
+}
 int symlinkat(const char *target, int dir_fd, const char *name)
 {
     ACT(int, KIND_CHANGE, "symlinkat", dir_fd, name, target, dir_fd, name);
 }
-int fchmod(int fd, mode_t mode) { ACT(int, KIND_CHANGE, "fchmod", fd, NULL, fd, mode); }
-int futimens(int fd, const struct timespec times[2]) { ACT(int, KIND_CHANGE, "futimens", fd, NULL, fd, times); }
-int flock(int fd, int how) { ACT(int, KIND_DISK, "flock", fd, NULL, fd, how); }
-int fstatat(int dir_fd, const char *name, struct stat *ret, int flags) { ACT(int, KIND_DISK, "fstatat", dir_fd, name, dir_fd, name, ret, flags); }
-int fstat(int fd, struct stat *ret) { ACT(int, KIND_DISK, "fstat", fd, NULL, fd, ret); }
+int fchmod(int fd, mode_t mode)
+{
+    ACT(int, KIND_CHANGE, "fchmod", fd, NULL, fd, mode);
+}
+int futimens(int fd, const struct timespec times[2])
+{
+    ACT(int, KIND_CHANGE, "futimens", fd, NULL, fd, times);
+}
+int flock(int fd, int how)
+{
+    ACT(int, KIND_DISK, "flock", fd, NULL, fd, how);
+}
+int fstatat(int dir_fd, const char *name, struct stat *ret, int flags)
+{
+    ACT(int, KIND_DISK, "fstatat", dir_fd, name, dir_fd, name, ret, flags);
+}
+int fstat(int fd, struct stat *ret)
+{
+    ACT(int, KIND_DISK, "fstat", fd, NULL, fd, ret);
+}
 int close(int fd)
 {
     /* A close that fails has closed all the same. */
@@ -261,15 +297,23 @@ static bool denied(const char *const what, const void *const caller)
     return true;
 }
 
-void *malloc(size_t size) { return denied("malloc", __builtin_return_address(0)) ? NULL : __libc_malloc(size); }
+void *malloc(size_t size)
+{
+    return denied("malloc", __builtin_return_address(0)) ? NULL : __libc_malloc(size);
+}
 void *calloc(size_t count, size_t size)
 {
     return denied("calloc", __builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
 }
-void *realloc(void *ptr, size_t size) { return denied("realloc", __builtin_return_address(0)) ? NULL : __libc_realloc(ptr, size); }
+void *realloc(void *ptr, size_t size)
+{
+    return denied("realloc", __builtin_return_address(0)) ? NULL : __libc_realloc(ptr, size);
+}
 int posix_memalign(void **ret, size_t alignment, size_t size)
 {
-    void *const ptr = denied("posix_memalign", __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    void *const ptr = denied("posix_memalign", __builtin_return_address(0))
+                          ? NULL
+                          : __libc_memalign(alignment, size);
     if (ptr == NULL)
         return ENOMEM;
     *ret = ptr;
@@ -277,13 +321,20 @@ int posix_memalign(void **ret, size_t alignment, size_t size)
 }
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    return denied("aligned_alloc", __builtin_return_address(0)) ? NULL : __libc_memalign(alignment, size);
+    return denied("aligned_alloc", __builtin_return_address(0)) ? NULL
+                                                                : __libc_memalign(alignment, size);
 }
 
 /* ---- time ---- */
 
-static int64_t ns_of(const struct timespec *const t) { return (int64_t)t->tv_sec * NS_PER_S + t->tv_nsec; }
-static struct timespec of_ns(const int64_t ns) { return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S}; }
+static int64_t ns_of(const struct timespec *const t)
+{
+    return (int64_t)t->tv_sec * NS_PER_S + t->tv_nsec;
+}
+static struct timespec of_ns(const int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
+}
 
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
@@ -300,17 +351,20 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec *nap, struct timespec *left)
 {
     REAL(int, "clock_nanosleep");
-    const struct timespec less = shim.hurry > 1 && flags == 0 ? of_ns(ns_of(nap) / shim.hurry) : *nap;
+    const struct timespec less =
+        shim.hurry > 1 && flags == 0 ? of_ns(ns_of(nap) / shim.hurry) : *nap;
     return real(clock, flags, &less, left);
 }
 
-int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock, const struct timespec *until)
+int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
+                           const struct timespec *until)
 {
     REAL(int, "pthread_cond_timedwait");
     /* Of the monotonic clock, which began with the machine; the other began in 1970. */
     const bool hurried = shim.hurry > 1 && until->tv_sec < 1000000000;
     const struct timespec sooner =
-        hurried ? of_ns(ns_of(&shim.born) + (ns_of(until) - ns_of(&shim.born)) / shim.hurry) : *until;
+        hurried ? of_ns(ns_of(&shim.born) + (ns_of(until) - ns_of(&shim.born)) / shim.hurry)
+                : *until;
     return real(cond, lock, &sooner);
 }
 
@@ -333,7 +387,9 @@ static void configure(void)
     const char *const kind = getenv("SHIM_KIND");
     const char *const deed = getenv("SHIM_DO");
     if (kind != NULL)
-        shim.kind = strcmp(kind, "change") == 0 ? KIND_CHANGE : strcmp(kind, "disk") == 0 ? KIND_DISK : KIND_ALLOC;
+        shim.kind = strcmp(kind, "change") == 0 ? KIND_CHANGE
+                    : strcmp(kind, "disk") == 0 ? KIND_DISK
+                                                : KIND_ALLOC;
     if (deed != NULL && strcmp(deed, "kill-before") == 0)
         shim.deed = DO_KILL_BEFORE;
     else if (deed != NULL && strcmp(deed, "kill-after") == 0)
@@ -366,19 +422,21 @@ static int shim_main(int argc, char **argv, char **env)
     if (shim.count != NULL) {
         char text[32];
         const int len = snprintf(text, sizeof(text), "%lu\n", atomic_load(&counted));
-        const int fd = (int)syscall(SYS_openat, AT_FDCWD, shim.count, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        const int fd =
+            (int)syscall(SYS_openat, AT_FDCWD, shim.count, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         (void)syscall(SYS_write, fd, text, len);
         (void)syscall(SYS_close, fd);
     }
     return code;
 }
 
-int __libc_start_main(int (*main_)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void), void (*rtld)(void),
-                      void *stack_end)
+int __libc_start_main(int (*main_)(int, char **, char **), int argc, char **argv,
+                      void (*init)(void), void (*fini)(void), void (*rtld)(void), void *stack_end)
 {
-    int (*const real)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void), void *) =
-        (int (*)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void), void *))dlsym(
-            RTLD_NEXT, "__libc_start_main");
+    int (*const real)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void),
+                      void (*)(void), void *) =
+        (int (*)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void),
+                 void (*)(void), void *))dlsym(RTLD_NEXT, "__libc_start_main");
     real_main = main_;
     return real(shim_main, argc, argv, init, fini, rtld, stack_end);
 }
