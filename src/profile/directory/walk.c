@@ -177,6 +177,7 @@ static cf_err step(cf_source *const s, cf_tree_node *const ret, bool *const ret_
     const char *const name = l->next < l->names.count ? cf_names_at(&l->names, l->next) : NULL;
 
     if (l->pending_total > 0) {
+        CF_CHECK(l->names.text != NULL); /* it has a name */
         const cf_tree_pending p = l->pending[l->pending_total - 1];
         const char *const dir = cf_names_at(&l->names, p.name);
 
