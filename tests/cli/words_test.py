@@ -14,6 +14,7 @@ import ferry  # noqa: E402
 import pieces  # noqa: E402
 
 COMMANDS = ["init", "backup", "list", "show", "restore", "inspect", "version"]
+LATER = ["copy", "diff", "dump", "prune", "status", "tag", "unlock", "verify"]
 
 
 def options_of(text):
@@ -58,7 +59,7 @@ class Help(ferry.Case):
                     self.refused(2, f"unknown option '--{name}", command, f"--{name}")
 
     def test_readme_knows_only_real_options(self):
-        everything = {name for command in COMMANDS for name in options_of(self.ferry(command, "--help").out)}
+        everything = {name for command in COMMANDS + LATER for name in options_of(self.ferry(command, "--help").out)}
         readme = (ferry.ROOT / "README.md").read_text()
         used = set()
         for line in readme.splitlines():
