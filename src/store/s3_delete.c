@@ -25,8 +25,9 @@ typedef struct deletion {
     size_t key_total;
     cf_buf versions; /* "key\0id\0" of versions that were found and are not deleted yet */
     size_t version_total;
-    uint32_t asked_in_vain; /* refusals in a row that no lock explains */
-    cf_error first;         /* of a batch of versions; the others are tried all the same */
+    char listed[S3_KEY_LEN_MAX + 1]; /* the greatest key that a page showed */
+    uint32_t asked_in_vain;          /* refusals in a row that no lock explains */
+    cf_error first;                  /* of a batch of versions; the others are tried all the same */
 } deletion;
 
 static void deletion_deinit(deletion *d)
@@ -102,6 +103,8 @@ static cf_err version_found(void *impl, const s3_version_entry *entry, cf_error 
     CF_CHECK(entry->key.len <= S3_KEY_LEN_MAX); /* s3 promises it */
     memcpy(key, entry->key.ptr, entry->key.len);
     key[entry->key.len] = '\0';
+    if (strcmp(key, d->listed) > 0)
+        memcpy(d->listed, key, entry->key.len + 1);
     if (bsearch(&wanted, d->keys, d->key_total, sizeof(*d->keys), key_order) == NULL)
         return CF_OK;
     CF_TRY(cf_buf_append(&d->versions, entry->key, e));
@@ -165,20 +168,17 @@ static void place_before(const char *key, s3_versions_at *ret)
     ret->version_id[0] = '\0';
 }
 
-/* Leave out the keys that the list has passed, and jump to the next one when it is further on. */
+/* Leave out the keys that the list has passed, and jump to the next one when it is further on. What
+ * was shown tells, not the marker: MinIO's has more in it than a key. */
 static void skip_ahead(const deletion *d, size_t *at_key, s3_versions_at *at)
 {
     s3_versions_at before = {0};
-    while (*at_key < d->key_total) {
-        const int order = strcmp(d->keys[*at_key], at->key);
-        if (order > 0 || (order == 0 && at->version_id[0] != '\0'))
-            break;
+    while (*at_key < d->key_total && strcmp(d->keys[*at_key], d->listed) < 0)
         (*at_key)++;
-    }
-    if (*at_key == d->key_total)
-        return;
+    if (*at_key == d->key_total || strcmp(d->keys[*at_key], d->listed) == 0)
+        return; /* the next page may have more versions of it */
     place_before(d->keys[*at_key], &before);
-    if (strcmp(before.key, at->key) > 0)
+    if (strcmp(before.key, d->listed) > 0)
         *at = before;
 }
 

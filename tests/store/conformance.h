@@ -18,6 +18,7 @@ typedef struct conformance {
     cf_err
         absent_head; /* what head answers there: S3's HEAD has no body that tells bucket from key */
     unsigned race_rounds; /* how often racing threads start */
+    bool ghost_folders;   /* a folder of deleted objects stays a common prefix (MinIO, versioned) */
     void *impl;
 } conformance;
 

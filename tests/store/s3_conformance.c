@@ -78,6 +78,7 @@ int main(void)
         .open_absent = open_absent,
         .part_bytes = S3_PART_BYTES_MIN,
         .absent_head = CF_ERR_NOT_FOUND,
+        .ghost_folders = getenv("CHUNKFERRY_TEST_GHOST_FOLDERS") != NULL,
         .race_rounds = getenv("CHUNKFERRY_TEST_NO_RACES") != NULL ? 0 : 10,
         .impl = &p,
     };

@@ -101,7 +101,7 @@ class Call:
         self.ignore_conditions = False
         self.ignore_range = False
         self.list_lag_s = 0
-        self.racy = False
+        self.racy = self.minio_markers = False
         self.delete_errors = None   # {"key": regular expression, "code": ...}: DeleteObjects fails these
         self.refuse = None          # an S3Error, once the request has passed its checks
 
@@ -109,7 +109,7 @@ class Call:
         """What this server, as a whole, does less than S3."""
         if options.no_conditional and self.request.method in ("PUT", "POST", "DELETE"):
             self.ignore_conditions = True
-        self.racy = options.racy_versions
+        self.racy, self.minio_markers = options.racy_versions, options.minio_markers
         if options.no_list_uploads and self.op == "ListMultipartUploads":
             self.refuse = S3Error(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
         length = self.request.content_length() or 0
@@ -356,11 +356,15 @@ class Operations:
     def do_list_object_versions(self, call):
         check_encoding(call)
         limit = min(call.number("max-keys", PAGE_MAX, 1, 2 ** 31 - 1), PAGE_MAX, self.page_size)
-        key_marker, id_marker = call.text("key-marker", "").encode(), call.text("version-id-marker", "")
+        key_marker, id_marker = call.text("key-marker", "").encode().partition(b"[minio_cache")[0], call.text("version-id-marker", "")
         if id_marker and not key_marker:
             raise S3Error(400, "InvalidArgument", "A version-id marker cannot be specified without a key marker.")
         rows, more = self.store.list_versions(call.bucket, call.text("prefix", "").encode(), key_marker, id_marker, limit)
-        return xml(200, xmlout.list_versions(call.bucket, call.query(), rows, more))
+        body = xmlout.list_versions(call.bucket, call.query(), rows, more)
+        if call.minio_markers:
+            mark = "%%5Bminio_cache%%3Av2%%2C%s%%3A%%5D" % ("id" if key_marker else "return")
+            body = body.replace(b"</NextKeyMarker>", mark.encode() + b"</NextKeyMarker>")
+        return xml(200, body)
 
     def do_list_parts(self, call):
         upload = self.store.upload(call.bucket, call.key, call.text("uploadId"))

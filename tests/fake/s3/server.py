@@ -41,6 +41,7 @@ class Options:
         self.clients = {}               # further access keys -> their secrets: several clients told apart
         self.no_conditional = False     # If-None-Match and If-Match of a write are ignored, as by a lesser server
         self.racy_versions = False      # in a versioned bucket several creates at once all win, as on Ceph RGW
+        self.minio_markers = False      # key markers of ListObjectVersions have words behind the key, as MinIO's
         self.no_list_uploads = False    # ListMultipartUploads is 501
         self.delete_body_max = None     # bytes; a larger DeleteObjects is 413
         self.tls = None                 # (certificate file, key file)
