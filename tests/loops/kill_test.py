@@ -34,9 +34,9 @@ class Kill(loop.Loop):
 
 
 def line(counts):
-    each = {kind: counts.get(f"kill-{kind}", 0) for kind in scenario.PLACES}
-    return f"kill loop: {sum(each.values())} kills (fake {each['fake']}, unconditional {each['unconditional']}, file {each['file']})"
+    each = {kind: counts.get(f"kill-{kind}", 0) for kind in (*scenario.PLACES, "multipart")}
+    return f"kill loop: {sum(each.values())} kills ({', '.join(f'{kind} {n}' for kind, n in each.items())})"
 
 
 if __name__ == "__main__":
-    loop.main(line, *(Kill(kind, 25) for kind in scenario.built_places()))
+    loop.main(line, *(Kill(kind, 20) for kind in (*scenario.built_places(), "multipart")))
