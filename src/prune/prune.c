@@ -141,6 +141,7 @@ static cf_err release(cf_prune_node *const n)
 /* What may go is chosen at the beginning, what must stay is added until the end. */
 static cf_err decide(cf_prune_node *const n, cf_error *const e)
 {
+    /* In the model these are P2 to P10. */
     CF_TRY(cf_prune_look_leases(n, e));       /* 2. who runs */
     CF_TRY(cf_prune_look_snapshots(n, e));    /* 3. only these may go, never the newest */
     CF_TRY(cf_prune_choose(n, e));            /*    of them those that no rule keeps */

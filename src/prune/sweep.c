@@ -16,6 +16,7 @@
 
 /* --- roots --- */
 
+/* Model: core.pml P11. The lease is looked at before each, for tag (T2). */
 cf_err cf_prune_sweep_roots(cf_prune_node *const n, cf_error *const e)
 {
     for (size_t i = 0; i < n->snap_total; i++) {
@@ -36,6 +37,7 @@ cf_err cf_prune_sweep_roots(cf_prune_node *const n, cf_error *const e)
 
 /* --- objects --- */
 
+/* Model: core.pml P12. */
 bool cf_prune_may_go(const cf_prune_node *const n, const cf_prune_object *const o)
 {
     cf_run_id id = {""};

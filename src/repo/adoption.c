@@ -194,7 +194,7 @@ static pack_seen *seen_find(const adopted_run *const r, const uint32_t seq, cons
     return p != NULL && (p->name_hash & ~(uint32_t)GOOD) == name_hash(name) ? p : NULL;
 }
 
-/* Good: below its own run, there with that length, not damaged, and in order. */
+/* Model: core.pml B6. Good: below its own run, there with that length, not damaged, and in order. */
 static cf_err pack_take(cf_adoption *const a, adopted_run *const r, const cf_damage *const damage,
                         const cf_slice text, uint32_t *const last_seq, cf_error *const e)
 {

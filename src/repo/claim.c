@@ -198,10 +198,11 @@ static cf_err adopted_check(claiming *const g, bool *const ret, cf_error *const 
 static cf_err take_once(claiming *const g, cf_error *const e)
 {
     CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids ids = {0};
-    CF_TRY(choose(g, &ids, e));
+    CF_TRY(choose(g, &ids, e)); /* model: core.pml B1, B2 */
     for (unsigned i = 0; i < CLAIM_TRIES_MAX; i++) {
-        CF_TRY(lease_take(g, e));
+        CF_TRY(lease_take(g, e)); /* B3 */
         cf_snapshot_ids_deinit(&ids);
+        /* B4, B5: the parent must be the newest still, the adopted undecided. */
         CF_TRY(cf_snapshot_list(g->repo, g->opts->node, /* recent= */ true, &ids, e));
         const cf_run_id newest = newest_of(&ids);
         bool undecided = true;

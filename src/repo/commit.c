@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The commit point: one conditional PUT, and what follows when its answer is lost. The words are
- * those of DESIGN section 5, "Commit"; the model (model/core.pml) explored them: change one only
- * with it.
+ * those of DESIGN section 5, "Commit"; the model (tests/model/core.pml, C1 to C4) explored them: change
+ * one only with it.
  *
  * Invariant: success is said only when our root stands there; failure only when something stands
  * there that is not our root, and nothing is ever withdrawn, so it will stay so. Everything else is
@@ -72,7 +72,7 @@ static cf_err put(const commit *const c, const cf_slice body, const char *const 
     return c->r->store->ops->put(c->r->store, c->key, body, &opts, /* ret= */ NULL, e);
 }
 
-/* PUT, and HEAD when it was not a plain success. why: of the last PUT that gave no success. */
+/* C1, C2: PUT, and HEAD when it was not a plain success. why: of the last PUT that gave no success. */
 static commit_state try_root(const commit *const c, cf_error *const why)
 {
     return put(c, c->body, c->root_id, why) == CF_OK ? COMMIT_DONE : look(c);
@@ -96,7 +96,7 @@ static commit_state settle(const commit *const c, cf_error *const why)
     return state;
 }
 
-/* Our own fence: once it stands, none of our PUTs can win any more. */
+/* C3. Our own fence: once it stands, none of our PUTs can win any more. */
 static commit_state fence(const commit *const c)
 {
     cf_error ignored = {0};

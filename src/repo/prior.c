@@ -123,6 +123,8 @@ static cf_err stream_next(cf_prior *const p, stream *const s, cf_error *const e)
 
 /* --- one file --- */
 
+/* Of a journal only packs that an adopted run itself wrote: what it names of others, its parent's or
+ * of runs that it had adopted, nothing protects for us (model: core.pml B6, -DM_TRANS). */
 static bool is_fine(const cf_prior *const p, const stream *const s, const cf_extent *const x)
 {
     if (cf_damage_has(p->opts.damage, x->pack))

@@ -70,7 +70,7 @@ static cf_err prune_seen(void *const impl, const cf_lease_seen *const seen, cf_e
     return CF_OK;
 }
 
-/* A prune that puts its lease after our mark will see the mark; one that ended before our look has
+/* Model: core.pml T2, T3. A prune that puts its lease after our mark will see the mark; one that ended before our look has
  * done what it does; the one in between may have looked before the mark was there. */
 static cf_err came_in_time(const cf_repo *const repo, const char *const node,
                            const cf_run_id *const run, const bool pins, cf_error *const e)
