@@ -116,8 +116,9 @@ static cf_err say(const commit *const c, const commit_state state, const bool ow
                 run);
     if (state == COMMIT_FENCED && !own_fence)
         CF_FAIL(e, CF_ERR_FENCED,
-                "run '%s' was fenced by a prune that took it for dead: it is no snapshot\n"
-                "HINT: run the backup again; was this machine asleep for long?",
+                "run '%s' was fenced by a prune that took it for dead, or by 'unlock': it is no "
+                "snapshot\n"
+                "HINT: run it again; was this machine asleep for long?",
                 run);
     if (state == COMMIT_FENCED) {
         if (e != NULL)

@@ -120,7 +120,9 @@ cf_err cf_snapshot_load(const cf_repo *const r, const char *const node, const cf
     CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "root '%s' has more than %d bytes", key,
               CF_ROOT_LEN_MAX);
     CF_TRY(err);
-    CF_ENSURE(text.len > 0, e, CF_ERR_FENCED, "run '%s' of node '%s' was fenced: it is no snapshot",
+    CF_ENSURE(text.len > 0, e, CF_ERR_FENCED,
+              "run '%s' of node '%s' was fenced: it is no snapshot, or no more\n"
+              "HINT: 'chunkferry list' shows those there are",
               id->text, node);
     CF_TRY_AS(cf_root_parse(cf_buf_slice(&text), &root, e), e, "root '%s'", key);
     CF_ENSURE(strcmp(root->run.text, id->text) == 0, e, CF_ERR_DAMAGE,

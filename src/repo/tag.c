@@ -85,9 +85,11 @@ static cf_err came_in_time(const cf_repo *const repo, const char *const node,
     const cf_err err = repo->store->ops->head(repo->store, key, &stat, e);
     if (err != CF_ERR_NOT_FOUND)
         CF_TRY(err);
-    CF_ENSURE(err == CF_OK && stat.size_bytes > 0, e, CF_ERR_FENCED,
-              "snapshot '%s' of node '%s' was deleted by a prune before it was tagged", run->text,
-              node);
+    CF_ENSURE(
+        err == CF_OK && stat.size_bytes > 0, e, CF_ERR_FENCED,
+        "snapshot '%s' of node '%s' was deleted by a prune before it was tagged: the tag has no "
+        "effect\nHINT: 'chunkferry list' shows those there are",
+        run->text, node);
     CF_ENSURE(prune.number == 0, e, CF_ERR_LOCKED,
               "the tag is written, but a prune is running (process %u on '%s') that may not have "
               "seen it\nHINT: run the same command again when that prune has ended",
