@@ -141,7 +141,8 @@ static cf_err renew(cf_lease *const l, cf_error *const e)
     const uint64_t begin_ms = mono_ms(l->repo);
     CF_TRY(put_number(l, number, &body, /* create_only= */ false, e));
     lock(&l->lock);
-    l->lapsed = l->lapsed || begin_ms - l->renewed_mono_ms > ttl_ms(l);
+    /* By its end: it may have been on its way while the lease ran out. */
+    l->lapsed = l->lapsed || mono_ms(l->repo) - l->renewed_mono_ms > ttl_ms(l);
     l->renewed_mono_ms = begin_ms;
     unlock(&l->lock);
     return CF_OK;
