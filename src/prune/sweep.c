@@ -199,7 +199,8 @@ static int text_cmp(const void *const a, const void *const b)
 
 static cf_err stale_sweep(const cf_prune_node *const n, cf_prune_batch *const b, cf_error *const e)
 {
-    qsort((void *)n->stale, n->stale_total, sizeof(*n->stale), text_cmp);
+    if (n->stale_total > 0) /* qsort() takes no NULL */
+        qsort((void *)n->stale, n->stale_total, sizeof(*n->stale), text_cmp);
     for (size_t i = 0; i < n->stale_total; i++)
         CF_TRY(cf_prune_batch_add(b, n->stale[i], /* size_bytes= */ 0, e));
     return cf_prune_batch_flush(b, e);
