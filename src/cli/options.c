@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-
 #define ON(command) (1u << (command))
 #define ALL         (ON(CF_CMD_COUNT) - 1u)
 #define REMOTE      (ALL & ~(ON(CF_CMD_INSPECT) | ON(CF_CMD_VERSION)))
