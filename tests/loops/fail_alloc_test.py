@@ -39,4 +39,4 @@ def line(counts):
 
 
 if __name__ == "__main__":
-    loop.main(line, FailAlloc("fake", 25), FailAlloc("file", 25))
+    loop.main(line, FailAlloc("fake", 20), FailAlloc("file", 20))

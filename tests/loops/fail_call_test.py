@@ -9,7 +9,7 @@ import scenario  # noqa: E402
 
 
 class FailCall(loop.Loop):
-    budget_s = 50
+    budget_s = 40
 
     def __init__(self, kind="file"):
         self.kind, self.name = kind, f"call-{kind}"

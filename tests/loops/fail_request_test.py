@@ -56,4 +56,4 @@ def line(counts):
 
 
 if __name__ == "__main__":
-    loop.main(line, *(FailRequest(kind, 25) for kind in scenario.built_places() if kind != "file"))
+    loop.main(line, *(FailRequest(kind, 20) for kind in scenario.built_places() if kind != "file"))

@@ -25,7 +25,7 @@ def other_machine():
 
 
 class Frozen(loop.Loop):
-    budget_s = 50
+    budget_s = 40
     name = "frozen"
 
     def make(self):

@@ -39,4 +39,4 @@ def line(counts):
 
 
 if __name__ == "__main__":
-    loop.main(line, *(Kill(kind, 20) for kind in (*scenario.built_places(), "multipart")))
+    loop.main(line, *(Kill(kind, 15) for kind in (*scenario.built_places(), "multipart")))

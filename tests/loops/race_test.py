@@ -18,7 +18,7 @@ CODES = {"backup": (0, 1, 11), "prune": (0, 1, 11), "copy": (0, 1, 11), "restore
 
 
 class Race(loop.Loop):
-    budget_s = 50
+    budget_s = 40
     name = "race"
 
     def make(self):

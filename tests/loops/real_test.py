@@ -76,7 +76,7 @@ class RealPlace(Place):
 
 
 class RealKill(loop.Loop):
-    budget_s = 12
+    budget_s = 8
 
     def __init__(self, server, env, kind):
         self.env, self.kind, self.bucket, self.name = env, kind, f"loops-{kind}-{os.getpid()}-{next(NUMBERS)}", f"kill-{server}-{kind}"
