@@ -245,8 +245,12 @@ class FakePlace(Place):
 
     def interrupted(self, words):
         """Ctrl-C at the third pack: the run ends in order and leaves its journal."""
+        packs = set()
+
         def hook(call, when):
-            if when == "before_apply" and b"/0000000003-pack" in call.key and call.op == "PutObject":
+            if when == "before_apply" and b"-pack-" in call.key and call.op == "PutObject":
+                packs.add(call.key)
+            if when == "before_apply" and len(packs) == 3 and call.key in packs:
                 process.send_signal(signal.SIGINT)
                 time.sleep(0.2)
                 raise Gone("interrupted")
@@ -330,9 +334,9 @@ class FilePlace(Place):
         trace = self.dir / "trace"
         state = self.save()
         self.must(words, **self.shimmed("change", below=[self.base], SHIM_TRACE=trace))
-        third = [int(x.split(" ")[0]) for x in trace.read_text().splitlines() if " linkat " in x and "/0000000003-pack" in x]
+        packs = sorted(int(x.split(" ")[0]) for x in trace.read_text().splitlines() if " linkat " in x and "-pack-" in x)
         self.load(state)
-        outcome = self.run(words, **self.shimmed("change", third[0], "interrupt", below=[self.base]))
+        outcome = self.run(words, **self.shimmed("change", packs[2], "interrupt", below=[self.base]))
         assert outcome.code == 130, "it was to be interrupted"
 
     def kill_points(self, words):

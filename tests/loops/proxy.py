@@ -16,7 +16,8 @@ class Proxy:
         self.reset()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     def reset(self, nth=0, how="never", kill=None):
         """Counts from one again; kill() is called at the nth request, before it (never) or after it (applied)."""
@@ -25,6 +26,8 @@ class Proxy:
             self.sprung = threading.Event()
 
     def close(self):
+        end(self.listener)
+        self.thread.join()
         self.listener.close()
 
     def _accept(self):
@@ -40,19 +43,21 @@ class Proxy:
         try:
             server = socket.create_connection(self.upstream)
         except OSError:
-            client.close()
+            client.close()          # nobody else has it
             return
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lost = threading.Event()    # the answer of the request that is meant
-        threading.Thread(target=self._answers, args=(server, client, lost), daemon=True).start()
+        answers = threading.Thread(target=self._answers, args=(server, client, lost), daemon=True)
+        answers.start()
         try:
             self._requests(client, server, lost)
         except OSError:
             pass
-        finally:
-            if not lost.is_set():
-                for s in (client, server):
-                    shut(s)
+        if not lost.is_set():
+            end(client, server)
+        answers.join()              # a number that is closed under a thread would soon be another connection's
+        client.close()
+        server.close()
 
     def _requests(self, client, server, lost):
         buffered = b""
@@ -98,14 +103,12 @@ class Proxy:
                 client.sendall(piece)
         except OSError:
             pass
-        finally:
-            for s in (client, server):
-                shut(s)
+        end(client, server)
 
 
-def shut(sock):
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    sock.close()
+def end(*socks):
+    for sock in socks:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
