@@ -123,10 +123,12 @@ cf_err cf_download_fetch(cf_download_worker *const w, const cf_run_of_frames *co
     if (err != CF_OK && cf_frames_window_too_large(w->frames))
         err = run_get_large(&c, e);
     if (err != CF_OK) {
-        const size_t span = c.span < run->span_total ? c.span : 0;
+        const cf_download_file *file = c.span < run->span_total ? file_of(&c) : NULL;
 
-        cf_error_prefix(e, "file '%s': pack '%s' at %llu", run->spans[span].file->item.name,
-                        run->pack, (unsigned long long)run->pack_offset);
+        if (file == NULL) /* between two files: the first has one */
+            file = run->spans[0].file;
+        cf_error_prefix(e, "file '%s': pack '%s' at %llu", file->item.name, run->pack,
+                        (unsigned long long)run->pack_offset);
     }
     return err;
 }
