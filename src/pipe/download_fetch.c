@@ -127,6 +127,7 @@ cf_err cf_download_fetch(cf_download_worker *const w, const cf_run_of_frames *co
 
         if (file == NULL) /* between two files: the first has one */
             file = run->spans[0].file;
+        CF_CHECK(file != NULL);
         cf_error_prefix(e, "file '%s': pack '%s' at %llu", file->item.name, run->pack,
                         (unsigned long long)run->pack_offset);
     }
