@@ -111,7 +111,8 @@ class Told(Race):
         close = scene.close
 
         def closing():
-            print(f"race: ends {dict(sorted(scene.ends.items()))}", flush=True)
+            if scene.ends:
+                print(f"race: ends {dict(sorted(scene.ends.items()))}", flush=True)
             close()
         scene.close = closing
         return scene
