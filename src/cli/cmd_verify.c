@@ -205,8 +205,8 @@ cf_err cf_cli_verify(cf_cli *const c, cf_error *const e)
     if (other.url != NULL)
         o.other = &other;
     const cf_err err = cf_verify_run(c->ctx, &o, &r, e);
-    if (r.requests_total == 0)
-        return err;
+    if (r.requests_total == 0 || err == CF_ERR_USAGE || err == CF_ERR_NOT_FOUND)
+        return err; /* nothing was looked at */
     text_print(c->output, &o, &r, err);
     cf_output_object(c->output, summary_json(&o, &r, err));
     return err;
