@@ -51,8 +51,8 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "chunkferry list --repo s3://backups/prod --node kdb-1",
                      "snapshot: snapshot, node, time, profile, version, parent, files_total, "
                      "files_new, files_reused, bytes_source, bytes_read, "
-                     "bytes_uploaded, packs_total, bytes_stored, writer, tags, origin and "
-                     "origin_repository (of a copy); warning; and summary: snapshots, nodes",
+                     "bytes_uploaded, packs_total, bytes_stored, writer, tags (of a copy "
+                     "origin and origin_repository too); warning; and summary: snapshots, nodes",
                      0, 0, cf_cli_list},
     [CF_CMD_SHOW] = {"show", "show one snapshot", "latest|RUN",
                      "Shows what a snapshot holds: the node as it was, its checkpoints and "
@@ -62,8 +62,8 @@ static const cf_command table[CF_CMD_COUNT] = {
                      "sha256, step; and summary: snapshot, "
                      "node, time, profile, version, parent, files_total, "
                      "files_new, files_reused, bytes_source, bytes_read, bytes_uploaded, "
-                     "packs_total, bytes_stored, writer, facts, marks, tags, origin and "
-                     "origin_repository (of a copy)",
+                     "packs_total, bytes_stored, writer, facts, marks, tags (of a copy "
+                     "origin and origin_repository too)",
                      1, 1, cf_cli_show},
     [CF_CMD_RESTORE] =
         {"restore", "restore a node", "latest|RUN --target DIR",

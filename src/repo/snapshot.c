@@ -208,7 +208,8 @@ static cf_err newest_among(const cf_repo *const r, const char *const node,
             break;
         CF_TRY(root_look(r, node, &ids->id[i - 1], &root, e));
         made_here = root != NULL && !root->has_origin;
-        if (root != NULL && root->time_utc_ms > best_utc_ms) {
+        /* By whole seconds, of one second the newest id: a store's Date has no more. */
+        if (root != NULL && root->time_utc_ms / 1000 > best_utc_ms / 1000) {
             best_utc_ms = root->time_utc_ms;
             best = root->run;
         }

@@ -37,7 +37,7 @@ bool cf_subset_has(const cf_subset *const s, const char *const name)
     case CF_VERIFY_BYTES:
         return hash(s->seed, name) <= s->below;
     }
-    CF_CHECK(!"a way to verify that has no row");
+    CF_CHECK(false); /* a way to verify that has no row */
 }
 
 cf_err cf_subset_scale_new(cf_subset_scale **const ret, cf_error *const e)

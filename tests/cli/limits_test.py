@@ -12,7 +12,7 @@ sys.path.insert(0, "tests/cli")
 import ferry
 
 KIB, MIB = 1024, 1024 * 1024
-EARLY = 0.93        # of the time that the limit needs: 200 ms of burst, and the first step is free
+EARLY = 0.88        # of the time that the limit needs: 200 ms of burst, and the first step is free
 
 
 class Limits(ferry.Case):

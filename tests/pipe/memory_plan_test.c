@@ -21,7 +21,7 @@ typedef struct plan_row {
 
 static const plan_row rows[] = {
     {"the least, one core", 64, 1, PLAN(3, 1, 3, 5, 3), 1},
-    {"the least, 8 cores", 64, 8, PLAN(3, 1, 3, 5, 3), 5},
+    {"the least, 8 cores", 64, 8, PLAN(3, 1, 3, 5, 3), 4},
     {"just below larger parts", 95, 2, PLAN(8, 2, 4, 5, 4), 2},
     {"larger parts", 96, 2, PLAN(7, 2, 3, 8, 3), 2},
     {"the default, 2 cores", 128, 2, PLAN(13, 2, 4, 8, 4), 2},
