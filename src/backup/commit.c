@@ -9,6 +9,18 @@
 
 #include "s3/base/cleanup.h"
 
+enum { CF_DATE_STEP_MS = 2000 }; /* ours: a second, and what an answer takes */
+
+/* A store's Date has whole seconds: two runs within one could have times against their order, and
+ * the older would be the latest. A clock that really went back is left as it is. */
+static void keep_order(const cf_backup *const b, cf_root *const root)
+{
+    const int64_t parent_ms = b->claim.parent != NULL ? b->claim.parent->time_utc_ms : 0;
+
+    if (parent_ms >= root->time_utc_ms && parent_ms - root->time_utc_ms < CF_DATE_STEP_MS)
+        root->time_utc_ms = parent_ms + 1;
+}
+
 cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
 {
     CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
@@ -32,6 +44,7 @@ cf_err cf_backup_commit(cf_backup *const b, cf_error *const e)
     root->facts = facts;
     CF_TRY(cf_manifest_finish(b->manifest, root, e));
     CF_TRY(b->store->ops->now_utc_ms(b->store, &root->time_utc_ms, e));
+    keep_order(b, root);
     const cf_claim_opts claim = cf_backup_claim_opts(b);
     return cf_claim_commit(&b->repo, &claim, &b->claim, root, e);
 }

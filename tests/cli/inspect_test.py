@@ -136,14 +136,15 @@ class Stopped(pieces.Small):
         last = next(n for n, operation, _ in reversed(steps) if operation == "lock") - 2
         for stop in (False, True):
             for step in range(first, last, max(1, (last - first) // 6)):
-                while steps[step - 1][1] == "lock":     # before an unlock the node would wait for us, who wait for the node
-                    step += 1
                 name = f"{stop}-{step}"
                 db, repo = self.node_copy(f"node-{name}"), self.repository_copy(f"repository-{name}")
                 nodes = []
 
                 def start(_, db=db, nodes=nodes, stop=stop):
-                    nodes.append(ferry.LiveNode(db, self.dir))
+                    try:
+                        nodes.append(ferry.LiveNode(db, self.dir))
+                    except RuntimeError:    # between a lock and its unlock: the node finds its files in use, and ends
+                        return
                     nodes[0].tell("append 3000")
                     if stop:
                         nodes[0].__exit__()
@@ -158,7 +159,7 @@ class Stopped(pieces.Small):
                         nodes[0].__exit__()
                 where = f"{name}: {steps[step - 1]}\n{done}"
                 if done.code == 0:      # it came and went before anything was looked at
-                    self.assertTrue(stop, where)
+                    self.assertTrue(stop or not nodes, where)
                     self.restore(repo.url, self.dir / f"restored-{name}")
                     self.assert_whole(self.dir / f"restored-{name}")
                 else:

@@ -20,6 +20,19 @@ DEFAULTS = {"chaser": 0, "writer": 0, "epoch": -1, "proposal": -1, "truncate": -
 BATCH_LEN = 256 * 1024
 
 
+
+def lock_shared(fd, path):
+    """As the server: it does not wait for ever for a file that somebody else has locked, it ends."""
+    deadline = time.monotonic() + 2
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(f"{path} is used by another process") from None
+            time.sleep(0.01)
+
+
 class NodeError(Exception):
     """The command cannot be done; the directory is as it was."""
 
@@ -187,7 +200,7 @@ class Database:
         for path in wanted:
             if path not in self.locked:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                fcntl.flock(fd, fcntl.LOCK_SH)
+                lock_shared(fd, path)
                 self.locked[path] = fd
 
     def close(self, clean=False):
