@@ -103,20 +103,31 @@ static bool is_out(const cf_lease_seen *const s, const int64_t now_utc_ms)
     return s->modified_utc_ms + (int64_t)s->body.ttl_s * 1000 < now_utc_ms;
 }
 
+/* One that cannot be read keeps others out for its whole time: so it is fetched once more, since it
+ * may have been the way here that spoiled it. */
+static cf_err body_get(const cf_repo *const repo, cf_lease_seen *const s, cf_error *const e)
+{
+    for (unsigned i = 0; i < 2 && !s->readable; i++) {
+        CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
+        cf_buf_init(&text, CF_LEASE_LEN_MAX);
+        const cf_err err = cf_store_get_small(repo->store, s->key, &text, e);
+        if (err != CF_ERR_TOO_LARGE)
+            CF_TRY(err);
+        const cf_err parsed =
+            err == CF_OK ? cf_lease_body_parse(cf_buf_slice(&text), &s->body, /* e= */ NULL) : err;
+        CF_ENSURE(parsed != CF_ERR_NO_MEMORY, e, CF_ERR_NO_MEMORY, "read lease '%s'", s->key);
+        s->readable = parsed == CF_OK;
+    }
+    return CF_OK;
+}
+
 /* key, number and modified_utc_ms are set. */
 static cf_err see(const cf_repo *const repo, cf_lease_seen *const s, cf_error *const e)
 {
-    CF_CLEANUP(cf_buf_deinit) cf_buf text = {0};
     cf_lease_owner self = {0};
     int64_t now_utc_ms = 0;
-    cf_buf_init(&text, CF_LEASE_LEN_MAX);
-    const cf_err err = cf_store_get_small(repo->store, s->key, &text, e);
-    if (err != CF_ERR_TOO_LARGE)
-        CF_TRY(err);
-    const cf_err parsed =
-        err == CF_OK ? cf_lease_body_parse(cf_buf_slice(&text), &s->body, /* e= */ NULL) : err;
-    CF_ENSURE(parsed != CF_ERR_NO_MEMORY, e, CF_ERR_NO_MEMORY, "read lease '%s'", s->key);
-    s->readable = parsed == CF_OK;
+    s->readable = false;
+    CF_TRY(body_get(repo, s, e));
     if (!s->readable)
         s->body = (cf_lease_body){.ttl_s = CF_LEASE_TTL_S, .since_utc_ms = s->modified_utc_ms};
     cf_owner_self(&self);
