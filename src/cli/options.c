@@ -9,6 +9,7 @@
 #define ON(command) (1u << (command))
 #define ALL         (ON(CF_CMD_COUNT) - 1u)
 #define REMOTE      (ALL & ~(ON(CF_CMD_INSPECT) | ON(CF_CMD_VERSION)))
+#define MANY        (1u << 31) /* may be given more than once */
 #define SOURCE      (ON(CF_CMD_BACKUP) | ON(CF_CMD_INSPECT))
 #define MOVES       (ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE) | ON(CF_CMD_VERIFY) | ON(CF_CMD_COPY))
 #define WRITES      (ON(CF_CMD_BACKUP) | ON(CF_CMD_PRUNE) | ON(CF_CMD_COPY))
@@ -162,11 +163,10 @@ static const cf_option table[CF_OPT_COUNT] = {
                     "directory to back up, with --profile directory"},
     [CF_OPT_EXCLUDE] = {.name = "exclude",
                         .arg = "PATTERN",
-                        .commands = ON(CF_CMD_BACKUP),
+                        .commands = MANY | ON(CF_CMD_BACKUP),
                         .help =
                             "leave out what matches (directory): a name, or a path from the top "
-                            "when it holds a '/'; *, ? and [] as in a shell, ** for any depth",
-                        .many = true},
+                            "when it holds a '/'; *, ? and [] as in a shell, ** for any depth"},
     [CF_OPT_ONE_FILE_SYSTEM] = {"one-file-system",
                                 0,
                                 NULL,
@@ -182,19 +182,16 @@ static const cf_option table[CF_OPT_COUNT] = {
                        "the same (directory)"},
     [CF_OPT_TAG] = {.name = "tag",
                     .arg = "T",
-                    .commands = ON(CF_CMD_BACKUP),
-                    .help = "tag of the new snapshot; 'keep' pins it",
-                    .many = true},
+                    .commands = MANY | ON(CF_CMD_BACKUP),
+                    .help = "tag of the new snapshot; 'keep' pins it"},
     [CF_OPT_ADD] = {.name = "add",
                     .arg = "T",
-                    .commands = ON(CF_CMD_TAG),
-                    .help = "tag to add; 'keep' pins the snapshot",
-                    .many = true},
+                    .commands = MANY | ON(CF_CMD_TAG),
+                    .help = "tag to add; 'keep' pins the snapshot"},
     [CF_OPT_REMOVE] = {.name = "remove",
                        .arg = "T",
-                       .commands = ON(CF_CMD_TAG),
-                       .help = "tag to take away",
-                       .many = true},
+                       .commands = MANY | ON(CF_CMD_TAG),
+                       .help = "tag to take away"},
     [CF_OPT_KEEP_LAST] = {"keep-last", 0, "N", {NULL, NULL}, ON(CF_CMD_PRUNE), "keep the newest N"},
     [CF_OPT_KEEP_HOURLY] = {"keep-hourly",
                             0,
@@ -219,9 +216,8 @@ static const cf_option table[CF_OPT_COUNT] = {
          "keep what is younger than this, counted from the newest: 1y6m2w3d12h (m: months)"},
     [CF_OPT_KEEP_TAG] = {.name = "keep-tag",
                          .arg = "T",
-                         .commands = ON(CF_CMD_PRUNE),
-                         .help = "keep snapshots with this tag",
-                         .many = true},
+                         .commands = MANY | ON(CF_CMD_PRUNE),
+                         .help = "keep snapshots with this tag"},
     [CF_OPT_MAX_DELETE] =
         {"max-delete",
          0,
@@ -232,9 +228,8 @@ static const cf_option table[CF_OPT_COUNT] = {
     [CF_OPT_DROP_DAMAGED] =
         {.name = "drop-damaged",
          .arg = "RUN",
-         .commands = ON(CF_CMD_PRUNE),
-         .help = "give up this snapshot whose root or segments cannot be read, and go on",
-         .many = true},
+         .commands = MANY | ON(CF_CMD_PRUNE),
+         .help = "give up this snapshot whose root or segments cannot be read, and go on"},
     [CF_OPT_DELETE_VERSIONS] = {"delete-versions",
                                 0,
                                 NULL,
@@ -397,14 +392,14 @@ static bool option_find(const cf_command_id command, const char *const name, con
 static cf_err value_set(cf_values *const v, const cf_option_id id, const char *const text,
                         cf_error *const e)
 {
-    if (table[id].many) {
+    if ((table[id].commands & MANY) != 0) {
         CF_ENSURE(v->many_total < CF_MANY_MAX, e, CF_ERR_USAGE,
                   "more than %d options like '--%s' are given", CF_MANY_MAX, table[id].name);
         v->many[v->many_total].id = id;
         v->many[v->many_total++].text = text;
     }
-    CF_ENSURE(table[id].arg == NULL || table[id].many || v->times[id] == 0, e, CF_ERR_USAGE,
-              "option '--%s' is given twice", table[id].name);
+    CF_ENSURE(table[id].arg == NULL || (table[id].commands & MANY) != 0 || v->times[id] == 0, e,
+              CF_ERR_USAGE, "option '--%s' is given twice", table[id].name);
     v->text[id] = text;
     v->times[id]++;
     return CF_OK;

@@ -100,9 +100,8 @@ typedef struct cf_option {
     const char *arg;  /* NULL: a switch */
     const char
         *env[2]; /* taken when the flag is absent, in this order; blank ones count as absent */
-    unsigned commands; /* bit 1 << cf_command_id */
+    unsigned commands; /* bit 1 << cf_command_id; the highest: may be given more than once */
     const char *help;
-    bool many; /* may be given more than once */
 } cf_option;
 
 /* CF_OPT_COUNT rows, by id. */
