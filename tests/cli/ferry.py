@@ -21,6 +21,8 @@ SHARED = ROOT.parent / "shared"
 FIXTURES = SHARED / "fixtures"
 BINARY = Path(os.environ.get("CHUNKFERRY", ROOT / "build/release/chunkferry"))
 STEPPING = BINARY.parent / "stepping_chunkferry"
+# Its own memory and time would be measured instead of the program's.
+SANITIZED = subprocess.run(["grep", "-aqE", "__(asan|tsan)_init", str(BINARY)], check=False).returncode == 0
 NODE = [sys.executable, str(ROOT / "tests/fake/kurrentdb/node.py")]
 CHECK = [sys.executable, str(ROOT / "tests/fake/startup_check/check.py")]
 sys.path.insert(0, str(ROOT / "tests/fake"))
