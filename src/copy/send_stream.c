@@ -8,23 +8,14 @@
 
 #include "copy/send_inner.h"
 #include "s3/base/cleanup.h"
-#include "s3/base/hash.h"
-
-/* Digest of a stream, plain or of parts. */
-typedef struct check {
-    const cf_digest *expected;
-    uint64_t bytes, expected_bytes;
-    cf_hash hash;       /* of all, or of the part under way */
-    uint64_t part_left; /* PARTS: of the part under way */
-    cf_hash parts;      /* PARTS: over the parts' digests */
-} check;
+#include "store/digest.h"
 
 typedef struct stream {
     cf_send *s;
     cf_send_slot *slot;
     const cf_store_ops *ops; /* of the target */
     cf_store_put *put;       /* aborted unless it was finished */
-    check check;
+    cf_digest_check check;
     bool target_failed;
 } stream;
 
@@ -32,65 +23,7 @@ static void stream_deinit(stream *const x)
 {
     if (x->put != NULL)
         x->ops->put_abort(x->put);
-    cf_hash_deinit(&x->check.hash);
-    cf_hash_deinit(&x->check.parts);
-}
-
-static bool is_parts(const check *const c)
-{
-    return c->expected->kind == CF_DIGEST_SHA256_PARTS;
-}
-
-static cf_err check_begin(check *const c, const cf_send_slot *const slot, cf_error *const e)
-{
-    c->expected = &slot->digest;
-    c->expected_bytes = slot->stored_bytes;
-    c->part_left = slot->digest.part_bytes;
-    CF_TRY(cf_hash_init(&c->hash, CF_HASH_SHA256, e));
-    return is_parts(c) ? cf_hash_init(&c->parts, CF_HASH_SHA256, e) : CF_OK;
-}
-
-/* The part under way is whole, or the pack is at its end. */
-static cf_err part_end(check *const c, cf_error *const e)
-{
-    uint8_t digest[CF_SHA256_LEN];
-
-    CF_TRY(cf_hash_final(&c->hash, digest, e));
-    CF_TRY(cf_hash_update(&c->parts, cf_slice_of(digest, sizeof(digest)), e));
-    c->part_left = c->expected->part_bytes;
-    return cf_hash_init(&c->hash, CF_HASH_SHA256, e);
-}
-
-static cf_err check_add(check *const c, cf_slice bytes, cf_error *const e)
-{
-    c->bytes += bytes.len;
-    CF_ENSURE(c->bytes <= c->expected_bytes, e, CF_ERR_DAMAGE,
-              "it has more than the %llu bytes that its line says",
-              (unsigned long long)c->expected_bytes);
-    while (is_parts(c) && bytes.len >= c->part_left) {
-        const size_t n = (size_t)c->part_left;
-
-        CF_TRY(cf_hash_update(&c->hash, cf_slice_of(bytes.ptr, n), e));
-        CF_TRY(part_end(c, e));
-        bytes = cf_slice_of(bytes.ptr + n, bytes.len - n);
-    }
-    c->part_left -= is_parts(c) ? bytes.len : 0;
-    return bytes.len > 0 ? cf_hash_update(&c->hash, bytes, e) : CF_OK;
-}
-
-static cf_err check_end(check *const c, cf_error *const e)
-{
-    uint8_t digest[CF_SHA256_LEN];
-
-    CF_ENSURE(c->bytes == c->expected_bytes, e, CF_ERR_DAMAGE,
-              "it has %llu bytes, its line says %llu", (unsigned long long)c->bytes,
-              (unsigned long long)c->expected_bytes);
-    if (is_parts(c) && c->part_left < c->expected->part_bytes)
-        CF_TRY(part_end(c, e));
-    CF_TRY(cf_hash_final(is_parts(c) ? &c->parts : &c->hash, digest, e));
-    CF_ENSURE(memcmp(digest, c->expected->sha256, sizeof(digest)) == 0, e, CF_ERR_DAMAGE,
-              "it has another SHA-256 than its line says");
-    return CF_OK;
+    cf_digest_check_deinit(&x->check);
 }
 
 static cf_err stop_check(const cf_send *const s, cf_error *const e)
@@ -111,7 +44,10 @@ static cf_err sink(void *const impl, const cf_slice bytes, cf_error *const e)
     stream *const x = impl;
 
     CF_TRY(stop_check(x->s, e));
-    CF_TRY(check_add(&x->check, bytes, e));
+    CF_ENSURE(bytes.len <= x->slot->stored_bytes - x->check.bytes, e, CF_ERR_DAMAGE,
+              "it has more than the %llu bytes that its line says",
+              (unsigned long long)x->slot->stored_bytes);
+    CF_TRY(cf_digest_check_add(&x->check, bytes, e));
     const cf_err err = pass_on(x, bytes, e);
     x->target_failed = err != CF_OK;
     if (err == CF_OK)
@@ -139,7 +75,7 @@ static cf_err pass(stream *const x, cf_error *const e)
                                                  /* len= */ 0, sink, x, e);
     CF_ENSURE(err != CF_ERR_NOT_FOUND || x->target_failed, e, CF_ERR_DAMAGE, "it is gone");
     CF_TRY(err);
-    return check_end(&x->check, e);
+    return cf_digest_check_end(&x->check, e);
 }
 
 cf_err cf_send_stream(cf_send *const s, cf_send_slot *const slot, cf_stored *const ret,
@@ -147,13 +83,14 @@ cf_err cf_send_stream(cf_send *const s, cf_send_slot *const slot, cf_stored *con
 {
     CF_CLEANUP(stream_deinit) stream x = {.s = s, .slot = slot, .ops = s->opts.to->ops};
     const cf_put_opts opts = {.create_only = true};
+    const cf_stored expected = {slot->stored_bytes, slot->digest};
     cf_stored stored = {0};
     char key[CF_KEY_LEN_MAX + 1];
 
     *ret_at_source = false;
     CF_TRY(stop_check(s, e));
     CF_TRY(key_make(s, slot->target, key, e));
-    CF_TRY(check_begin(&x.check, slot, e));
+    CF_TRY(cf_digest_check_begin(&x.check, &expected, e));
     CF_TRY_AS(x.ops->put_open(s->opts.to, key, &opts, &x.put, e), e, "write pack '%s'",
               slot->target);
     const cf_err err = pass(&x, e);

@@ -62,7 +62,7 @@ cf_err cf_digest_check_end(cf_digest_check *const c, cf_error *const e)
     cf_hex_render(cf_slice_of(digest, sizeof(digest)), found);
     cf_hex_render(cf_slice_of(c->expected.digest.sha256, CF_SHA256_LEN), expected);
     CF_ENSURE(memcmp(digest, c->expected.digest.sha256, sizeof(digest)) == 0, e, CF_ERR_DAMAGE,
-              "the SHA-256 of its stored bytes is %s, its line says %s", found, expected);
+              "it has another SHA-256 than its line says: %s, not %s", found, expected);
     return CF_OK;
 }
 
