@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A journal that somebody else wrote, as one object and in two halves: whatever it holds, reading it
- * ends, and the second pass says what the first did.
+ * ends, and the second pass ends as the first did. Of a damaged frame the first may see more: it was
+ * fed in blocks, and zstd gives nothing of a bad frame that it has whole.
  */
 #include "repo/journal_read.h"
 #include "repo/line.h"
@@ -61,8 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const seen first = read_all(r);
         CF_CHECK(cf_journal_reader_rewind(r, NULL) == CF_OK);
         const seen second = read_all(r);
-        CF_CHECK(first.lines == second.lines && first.bytes == second.bytes &&
-                 first.end == second.end);
+        CF_CHECK(first.end == second.end);
+        CF_CHECK(first.end != CF_OK ||
+                 (first.lines == second.lines && first.bytes == second.bytes));
     }
     return 0;
 }
