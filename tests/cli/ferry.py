@@ -4,6 +4,7 @@
 A test file does: sys.path.insert(0, "tests/cli"); import ferry; class X(ferry.Case): ...; ferry.main(__name__)
 """
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -24,8 +25,8 @@ STEPPING = BINARY.parent / "stepping_chunkferry"
 # Its own memory and time would be measured instead of the program's.
 SANITIZED = subprocess.run(["grep", "-aqE", "__(asan|tsan)_init", str(BINARY)], check=False).returncode == 0
 NODE = [sys.executable, str(ROOT / "tests/fake/kurrentdb/node.py")]
-CHECK = [sys.executable, str(ROOT / "tests/fake/startup_check/check.py")]
-sys.path.insert(0, str(ROOT / "tests/fake"))
+sys.path[:0] = [str(ROOT / "tests/fake"), str(ROOT / "tests/fake/startup_check")]
+import check  # noqa: E402
 
 
 class Result:
@@ -59,6 +60,13 @@ def environment(**more):
 def run(*words, env=None, binary=None, timeout=300, **options):
     return Result(subprocess.run([str(binary or BINARY), *map(str, words)], env=env or environment(), capture_output=True, text=True,
                                  timeout=timeout, stdin=subprocess.DEVNULL, errors="backslashreplace", **options))
+
+
+def start_check(*words):
+    """The independent checker on a directory, in this process: an interpreter for each of hundreds costs more than it does."""
+    out = io.StringIO()
+    code = check.checked(["--db", *map(str, words)], out)
+    return subprocess.CompletedProcess(words, code, out.getvalue())
 
 
 class Case(unittest.TestCase):
@@ -111,8 +119,8 @@ class Case(unittest.TestCase):
         return db
 
     def check_start(self, db, *words, code=0):
-        done = subprocess.run([*CHECK, "--db", str(db), *map(str, words)], capture_output=True, text=True)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        done = start_check(db, *words)
+        self.assertEqual(done.returncode, code, done.stdout)
         return done.stdout
 
     def assert_same_tree(self, source, target, ongoing=()):

@@ -74,7 +74,7 @@ class Gaps(ferry.Case):
         self.answered_well(trace, event)
         restored = ferry.run("restore", "--repo", url, "--node", "kdb-1", "latest", "--target", target)
         self.assertEqual(restored.code, 0, where + repr(restored))
-        check = ferry.subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", str(SEED), "--json"], capture_output=True, text=True)
+        check = ferry.start_check(target, "--seed", SEED, "--json")
         self.assertEqual(check.returncode, 0, where + check.stdout + trace.read_text()[-6000:])
         # An index that is thrown away, a file that is deleted: it starts, but it is not what was promised.
         # (A node that was cut below its index before the first look has dropped it itself.)

@@ -19,7 +19,7 @@ def go(env, *words):
 
 def start(env, url, node, target, seed):
     go(env, "restore", "--repo", url, "--node", node, "latest", "--target", target)
-    done = subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", seed], capture_output=True, text=True)
+    done = ferry.start_check(target, "--seed", seed)
     assert done.returncode == 0, done.stdout
 
 

@@ -29,7 +29,7 @@ def live_node(env, url, scratch):
     assert second["files_reused"] >= 20, second
     assert second["bytes_uploaded"] < first["bytes_uploaded"] / 3, (first, second)
     go("restore", "--repo", url, "--node", "live", "latest", "--target", target)
-    check = subprocess.run([*ferry.CHECK, "--db", str(target), "--seed", "3"], capture_output=True, text=True)
+    check = ferry.start_check(target, "--seed", "3")
     assert check.returncode == 0, check.stdout
     print(f"live node at {url}: {first['bytes_uploaded']} bytes first, {second['bytes_uploaded']} then, restored and started")
 
@@ -44,7 +44,7 @@ def restored_by_hand(env, url, scratch):
     out = Path(scratch) / "by-hand"
     done = by_hand.restore(f"{env['AWS_ENDPOINT_URL_S3']}/{url[len('s3://'):]}", "live", newest, out, env)
     assert done.returncode == 0, done.stderr
-    check = subprocess.run([*ferry.CHECK, "--db", str(out / "db"), "--index", str(out / "index"), "--seed", "3"], capture_output=True, text=True)
+    check = ferry.start_check(out / "db", "--index", out / "index", "--seed", "3")
     assert check.returncode == 0, check.stdout
     print(f"live node at {url}: restored by hand, started")
 

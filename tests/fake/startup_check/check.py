@@ -536,7 +536,8 @@ def apply_truncation(check):
             file.write(struct.pack("<q", value))
 
 
-def main():
+def checked(words, out):
+    """The whole program but the process: its exit code; what it prints goes to out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--db", required=True)
     parser.add_argument("--index")
@@ -548,7 +549,7 @@ def main():
     parser.add_argument("--archive", action="store_true")
     parser.add_argument("--apply", action="store_true")
     try:
-        args = parser.parse_args()
+        args = parser.parse_args(words)
     except SystemExit as error:
         return 0 if error.code == 0 else 3
     if not os.path.isdir(args.db):
@@ -561,12 +562,12 @@ def main():
     if args.apply and code != 1:
         apply_truncation(check)
     if args.json:
-        print(json.dumps({"exit": code, "facts": check.facts, "findings": check.found}))
+        print(json.dumps({"exit": code, "facts": check.facts, "findings": check.found}), file=out)
     else:
         for level, name, reason in check.found:
-            print("%s: %s: %s" % (level, name, reason))
+            print("%s: %s: %s" % (level, name, reason), file=out)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checked(sys.argv[1:], sys.stdout))
