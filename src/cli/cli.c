@@ -213,6 +213,34 @@ static const cf_command table[CF_CMD_COUNT] = {
                         "chunkferry inspect --db /var/lib/kurrentdb",
                         "warning, and summary: db, fit, facts (with refusals)", 0, 0,
                         cf_cli_inspect},
+    [CF_CMD_BENCH] =
+        {"bench", "measure this machine and a store, and say what a backup waits for", "",
+         "Measures what a backup and a restore are made of, each for a few seconds: reading the "
+         "node's files (with --db or --dir, a sample, read-only), SHA-256 and MD5, zstd at "
+         "levels on the node's own data (else on made-up events), decompression, small requests, "
+         "and objects sent and received through 1, 2, 4 ... connections. Then says how fast a "
+         "first backup and a restore will be, which stage they wait for, and what to change.\n\n"
+         "A bucket or a directory is enough, a repository is not needed. Objects are written "
+         "below bench/ and 32 random digits of the prefix, which nothing else reads, and are "
+         "deleted at the end, also after a failure or an interrupt; what could not be deleted is "
+         "named. The limits --limit-upload, --memory and --jobs count as in a backup. MB are "
+         "1,000,000 bytes. What was just written may come out of the server's cache, and files "
+         "read lately out of this machine's: a first backup of cold files can be slower.",
+         "chunkferry bench --repo s3://backups/prod --db /var/lib/kurrentdb",
+         "machine: cores, cores_effective, memory_bytes, workers, part_bytes, "
+         "upload_connections, download_connections; source (with --db, --dir): files, "
+         "bytes_total, bytes_read, bytes_per_s, cpu_s_per_gib; cpu: sha256_bytes_per_s, "
+         "md5_bytes_per_s, both_bytes_per_s, decompress_bytes_per_s, each of one core; level: "
+         "level (0: off), bytes_per_s (one core), ratio, workers (0: does not fit --memory), "
+         "backup_bytes_per_s, bound; latency: op, total, median_ms, worst_ms; step: op (put or "
+         "get), connections, object_bytes, bytes, duration_s, bytes_per_s, cpu_s_per_gib; "
+         "estimate: flow (backup or restore), level, connections, bytes_per_s (of source), bound "
+         "(source, hashing, compression, decompression, processors, upload, download, latency), "
+         "limits (bytes_per_s of each stage alone); advice: flag, value, before_bytes_per_s, "
+         "after_bytes_per_s, text; and summary: prefix, objects, objects_left, left, requests, "
+         "bytes_sent, bytes_received, backup_bytes_per_s, backup_bound, restore_bytes_per_s, "
+         "restore_bound",
+         0, 0, cf_cli_bench},
     [CF_CMD_VERSION] = {"version", "print versions", "",
                         "Prints the version of chunkferry, of its repository format and of the "
                         "libraries it runs with.",

@@ -44,6 +44,7 @@ cf_err cf_cli_copy(cf_cli *c, cf_error *e);
 cf_err cf_cli_status(cf_cli *c, cf_error *e);
 cf_err cf_cli_unlock(cf_cli *c, cf_error *e);
 cf_err cf_cli_inspect(cf_cli *c, cf_error *e);
+cf_err cf_cli_bench(cf_cli *c, cf_error *e);
 cf_err cf_cli_version(cf_cli *c, cf_error *e);
 
 /* The flags of every command that goes to a repository. */

@@ -13,7 +13,7 @@
 #define SOURCE      (ON(CF_CMD_BACKUP) | ON(CF_CMD_INSPECT))
 #define MOVES       (ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE) | ON(CF_CMD_VERIFY) | ON(CF_CMD_COPY))
 #define WRITES      (ON(CF_CMD_BACKUP) | ON(CF_CMD_PRUNE) | ON(CF_CMD_COPY))
-#define LONG        (MOVES | ON(CF_CMD_PRUNE) | ON(CF_CMD_DUMP))
+#define LONG        (MOVES | ON(CF_CMD_PRUNE) | ON(CF_CMD_DUMP) | ON(CF_CMD_BENCH))
 
 static const cf_option table[CF_OPT_COUNT] = {
     [CF_OPT_REPO] = {"repo",
@@ -60,7 +60,7 @@ static const cf_option table[CF_OPT_COUNT] = {
          'n',
          "NAME",
          {"CHUNKFERRY_NODE", NULL},
-         REMOTE & ~ON(CF_CMD_INIT),
+         REMOTE & ~(ON(CF_CMD_INIT) | ON(CF_CMD_BENCH)),
          "name of the node in the repository: lower-case letters, digits, '.', '_', '-'"},
     [CF_OPT_PROFILE] = {"profile",
                         0,
@@ -68,7 +68,12 @@ static const cf_option table[CF_OPT_COUNT] = {
                         {NULL, NULL},
                         SOURCE,
                         "kind of node: kurrentdb (the default) or directory"},
-    [CF_OPT_DB] = {"db", 0, "DIR", {NULL, NULL}, SOURCE, "the node's database directory"},
+    [CF_OPT_DB] = {"db",
+                   0,
+                   "DIR",
+                   {NULL, NULL},
+                   SOURCE | ON(CF_CMD_BENCH),
+                   "the node's database directory; bench reads a sample of its files"},
     [CF_OPT_INDEX] = {"index",
                       0,
                       "DIR",
@@ -115,7 +120,12 @@ static const cf_option table[CF_OPT_COUNT] = {
                                SOURCE,
                                "the node's MaxTruncation (256MiB): a chaser further behind the "
                                "writer is refused, the restored node would not start"},
-    [CF_OPT_LEVEL] = {"level", 0, "N", {NULL, NULL}, ON(CF_CMD_BACKUP), "zstd level, 1 to 9 (3)"},
+    [CF_OPT_LEVEL] = {"level",
+                      0,
+                      "N",
+                      {NULL, NULL},
+                      ON(CF_CMD_BACKUP) | ON(CF_CMD_BENCH),
+                      "zstd level, 1 to 9 (3)"},
     [CF_OPT_TO_REPO] = {"to-repo",
                         0,
                         "URL",
@@ -159,8 +169,8 @@ static const cf_option table[CF_OPT_COUNT] = {
                     0,
                     "DIR",
                     {NULL, NULL},
-                    ON(CF_CMD_BACKUP),
-                    "directory to back up, with --profile directory"},
+                    ON(CF_CMD_BACKUP) | ON(CF_CMD_BENCH),
+                    "directory to back up, with --profile directory; bench reads a sample"},
     [CF_OPT_EXCLUDE] = {.name = "exclude",
                         .arg = "PATTERN",
                         .commands = MANY | ON(CF_CMD_BACKUP),
@@ -299,14 +309,32 @@ static const cf_option table[CF_OPT_COUNT] = {
                       {NULL, NULL},
                       ON(CF_CMD_RESTORE),
                       "owner of the restored files; as root and without it, the recorded numbers"},
-    [CF_OPT_MEMORY] =
-        {"memory", 0, "SIZE", {NULL, NULL}, MOVES, "ceiling for memory, 64MiB at least (128MiB)"},
+    [CF_OPT_SIZE] = {"size",
+                     0,
+                     "SIZE",
+                     {NULL, NULL},
+                     ON(CF_CMD_BENCH),
+                     "bytes to send, to receive and to read of the source, each at most (256MiB); "
+                     "more makes the figures of a fast store steadier, less makes it shorter"},
+    [CF_OPT_CONNECTIONS] = {"connections",
+                            0,
+                            "N",
+                            {NULL, NULL},
+                            ON(CF_CMD_BENCH),
+                            "connections to the store; bench measures 1, 2, 4 ... up to so many, "
+                            "1 to 64 or 'max' (16, fewer when more bring nothing)"},
+    [CF_OPT_MEMORY] = {"memory",
+                       0,
+                       "SIZE",
+                       {NULL, NULL},
+                       MOVES | ON(CF_CMD_BENCH),
+                       "ceiling for memory, 64MiB at least (128MiB)"},
     [CF_OPT_JOBS] =
         {"jobs",
          'j',
          "N",
          {NULL, NULL},
-         MOVES,
+         MOVES | ON(CF_CMD_BENCH),
          "threads that compress or fetch, 1 to 64 (the cores)"},
     [CF_OPT_DRY_RUN] = {"dry-run",
                         0,

@@ -66,6 +66,8 @@ typedef enum cf_option_id {
     CF_OPT_TARGET,
     CF_OPT_INDEX_TARGET,
     CF_OPT_OWNER,
+    CF_OPT_SIZE,
+    CF_OPT_CONNECTIONS,
     CF_OPT_MEMORY,
     CF_OPT_JOBS,
     CF_OPT_DRY_RUN,
@@ -90,6 +92,7 @@ typedef enum cf_command_id {
     CF_CMD_STATUS,
     CF_CMD_UNLOCK,
     CF_CMD_INSPECT,
+    CF_CMD_BENCH,
     CF_CMD_VERSION,
     CF_CMD_COUNT,
 } cf_command_id;

@@ -13,7 +13,7 @@ sys.path.insert(0, "tests/cli")
 import ferry  # noqa: E402
 import pieces  # noqa: E402
 
-COMMANDS = ["init", "backup", "list", "show", "restore", "inspect", "version"]
+COMMANDS = ["init", "backup", "list", "show", "restore", "inspect", "bench", "version"]
 LATER = ["copy", "diff", "dump", "prune", "status", "tag", "unlock", "verify"]
 
 
