@@ -1,119 +1,149 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""bench.py [--gib 2] [--runs 3] [--ceph] [--out FILE]: first figures, as ratios against a floor in the same run.
+"""chunkferry beside the floor of the machine and beside its peers; ci/bench runs this, docs/PERFORMANCE.md explains it.
 
-Makes a format-true node (256 MiB chunks, JSON events), then times in turn, RUNS times each, page cache warm:
-  floor    zstd -3 -T2 of the same chunk files to /dev/null
-  backup   to a directory (and with --ceph to a Ceph RGW with bluestore on 127.0.0.1)
-  again    a second backup, nothing changed
-  restore  of it, against `zstd -d` to files of what the floor would have written
-Prints wall seconds, CPU seconds, peak RSS of the process itself and the ratio to the floor; medians of the runs.
+Every row runs once a round, the rounds come one after another; ratios are taken inside a round. Exit 1 when a row of
+--quick is over its limit, or when something that was restored differs; the full run only says what was met and missed.
 """
 import argparse
-import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, "tests/cli")
-import ferry  # noqa: E402
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cli"))
+import data  # noqa: E402
+import many  # noqa: E402
+import measure  # noqa: E402
+import peers  # noqa: E402
+import plot  # noqa: E402
+import report  # noqa: E402
+import rows  # noqa: E402
+import targets  # noqa: E402
 
-
-def measure(words, env=None, shell=False):
-    began = time.monotonic()
-    child = subprocess.Popen(words, env=env, shell=shell, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    error = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        sys.exit(f"{words}: exit {child.returncode}: {error.decode()}")
-    return {"wall": time.monotonic() - began, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss / 1024}
-
-
-def median(runs):
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+CEPH = {"CEPH_STORE": "bluestore", "CEPH_SIZE": str(32 << 30)}
+FULL = {"chunks": 8, "mib": 256, "sizes": {"file": (100, 1000, 10000), "Ceph": (100, 1000, 10000)}}
+QUICK = {"chunks": 8, "mib": 32, "sizes": {"file": (100, 1000, 10000), "Ceph": (100, 1000)}}
+FLOORS = ("zstd -3 -T1 > /dev/null", "zstd -3 -T2 > /dev/null", "zstd -3 -T2 to disk, synced", "compress to disk, then PUT", "zstd -d > /dev/null",
+          "zstd -d to files, synced", "SHA-256", "MD5")
 
 
 class Bench:
     def __init__(self, options, scratch):
-        self.options, self.scratch, self.rows = options, Path(scratch), []
-        self.node = self.scratch / "node"
-        subprocess.run([*ferry.NODE, "make", "--db", str(self.node), "--bytes", str(options.gib << 30), "--chunk-size", str(256 << 20), "--seed", "1"],
-                       check=True, stdout=subprocess.DEVNULL)
-        self.chunks = sorted(str(p) for p in self.node.glob("chunk-*"))
-        subprocess.run(["cat", *self.chunks], check=True, stdout=subprocess.DEVNULL)  # warm, and this process stays small
+        self.options, self.scratch, self.began = options, scratch, time.monotonic()
+        self.plan = dict(QUICK if options.quick else FULL)
+        self.plan["mib"] = options.mib or self.plan["mib"]
+        self.runs, self.skipped, self.machine = [], {}, report.machine()
+        self.meter = measure.Meter(scratch)
+        self.programs = {}
 
-    def row(self, name, runs, floor=None):
-        m = median(runs)
-        self.rows.append((name, m, m["wall"] / floor["wall"] if floor else 1.0))
-        return m
-
-    def repository(self, name, url, env, floor, floor_back):
-        backups, agains, restores = [], [], []
-        for i in range(self.options.runs):
-            repo = f"{url}/{i}"
-            words = [str(ferry.BINARY), "--repo", repo, "--node", "bench"]
-            subprocess.run([words[0], "init", "--repo", repo], env=env, check=True, stdout=subprocess.DEVNULL)
-            backups.append(measure([words[0], "backup", *words[1:], "--db", str(self.node)], env))
-            agains.append(measure([words[0], "backup", *words[1:], "--db", str(self.node)], env))
-            target = self.scratch / "restored"
-            restores.append(measure([words[0], "restore", *words[1:], "latest", "--target", str(target)], env))
-            shutil.rmtree(target)
-        self.row(f"backup to {name}", backups, floor)
-        self.row(f"backup to {name} again, no change", agains, floor)
-        self.row(f"restore from {name}", restores, floor_back)
+    def say(self, words):
+        print(f"{time.monotonic() - self.began:6.0f} s  {words}", flush=True)
 
     def go(self):
-        files = " ".join(self.chunks)
-        packed = self.scratch / "packed"
-        packed.mkdir()
-        floor = self.row("zstd -3 -T2 > /dev/null", [measure(f"exec zstd -q -3 -T2 -c {files} > /dev/null", shell=True) for _ in range(self.options.runs)])
-        subprocess.run(["zstd", "-q", "-3", "-T2", "--output-dir-flat", str(packed), *self.chunks], check=True)
-        back = " ".join(str(p) for p in sorted(packed.iterdir()))
-        floor_back = self.row("zstd -d > /dev/null", [measure(f"exec zstd -q -d -c {back} > /dev/null", shell=True) for _ in range(self.options.runs)])
-        plain = self.scratch / "plain"
-        decode = f"mkdir {plain} && zstd -q -d --output-dir-flat {plain} {back} && sync -f {plain} && rm -r {plain}"
-        floor_back = self.row("zstd -d to files, synced", [measure(decode, shell=True) for _ in range(self.options.runs)], floor_back)
-        shutil.rmtree(packed)
-        self.repository("file://", f"file://{self.scratch}/repository", ferry.environment(), floor, floor_back)
-        if self.options.ceph:
-            self.with_ceph(floor, floor_back)
+        node = self.scratch / "node"
+        self.say(f"{self.plan['chunks']} chunks of {self.plan['mib']} MiB of JSON events")
+        data.write_node(node, self.plan["chunks"], self.plan["mib"] << 20)
+        if not self.options.quick:
+            self.programs = peers.fetch()
+            for name in set(peers.ALL) - set(self.programs):
+                self.skipped[name] = "cannot be had here (ci/fetch-peers says why)"
+        self.run_many()
+        self.run_rounds(node)
 
-    def with_ceph(self, floor, floor_back):
-        server = str(self.scratch / "ceph")
-        told = subprocess.run(["ci/server-ceph", "start", server], env={**os.environ, "CEPH_STORE": "bluestore"}, check=True, capture_output=True, text=True)
+    def server(self, name):
+        return measure.Server(name, self.scratch / f"server-{name}", **CEPH)
+
+    def run_many(self):
+        ceph = self.server("ceph")
+        self.say("nodes of many chunks, and many snapshots")
+        here = ceph.start()
         try:
-            env = ferry.environment(**dict(line.split("=", 1) for line in told.stdout.split() if line.startswith("AWS_")))
-            self.repository("Ceph RGW (http)", "s3://bench/prod", env, floor, floor_back)
+            if here:
+                ceph.make_bucket("many")
+            else:
+                self.skipped["Ceph"] = "ci/server-ceph cannot run here"
+            phase = many.Many(self.meter, self.scratch, self.plan["sizes"], self.say)
+            self.runs = phase.runs
+            phase.go(self.options.rounds, ceph if here else None)
+            phase.lists(self.options.rounds)
         finally:
-            subprocess.run(["ci/server-ceph", "stop", server], check=False)
+            ceph.stop()
 
-    def table(self):
-        size = sum(os.path.getsize(c) for c in self.chunks) / (1 << 30)
-        cpus = os.cpu_count()
-        lines = [f"{size:.2f} GiB in {len(self.chunks)} chunk files, {cpus} CPUs, medians of {self.options.runs} runs, page cache warm", "",
-                 "| what | wall s | CPU s | peak RSS MiB | wall / floor |", "|---|---|---|---|---|"]
-        lines += [f"| {name} | {m['wall']:.2f} | {m['cpu']:.2f} | {m['rss']:.0f} | {ratio:.2f} |" for name, m, ratio in self.rows]
-        return "\n".join(lines) + "\n"
+    def run_rounds(self, node):
+        stores = {"file": None, "Ceph": self.server("ceph")}
+        if not self.options.quick:
+            stores["MinIO"] = self.server("minio")
+        if "Ceph" in self.skipped:
+            del stores["Ceph"]
+        rounds = rows.Rounds(self.meter, self.scratch, node, stores, self.programs, self.skipped, self.options.quick, self.say)
+        many_runs = self.runs
+        for number in range(1, self.options.rounds + 1):
+            self.say(f"round {number} of {self.options.rounds}")
+            rounds.one(number)
+            self.runs = rounds.runs + many_runs
+
+    def groups(self):
+        found = [("floors", FLOORS)]
+        order = dict.fromkeys(run.row for run in self.runs)
+        for store in ("Ceph", "Ceph https", "file", "MinIO"):
+            found.append((f"chunkferry, {store}", [row for row in order if row.endswith(f"({store})") and "chunks" not in row]))
+        found.append(("peers, Ceph (restic, kopia: https)", [row for row in order if row.split()[0] in peers.ALL]))
+        return found
+
+    def results(self):
+        """(text, verdicts)"""
+        stores = [store for store in ("Ceph", "file") if store not in self.skipped]
+        wanted = targets.quick(stores) if self.options.quick else targets.full(stores)
+        verdicts = targets.judge(wanted, self.runs, self.options.quick)
+        size = self.plan["chunks"] * self.plan["mib"]
+        names = ", ".join(peers.version(name, program) for name, program in self.programs.items())
+        order = [row for _, group in self.groups() for row in group]
+        shown = sorted((r for r in self.runs if r.row in order), key=lambda r: order.index(r.row))
+        rest = [r for r in self.runs if r.row.startswith("list")]
+        parts = [f"{self.machine}; {size} MiB in {self.plan['chunks']} chunk files; {self.options.rounds} rounds; page cache warm"
+                 + (f"; {names}" if names else "") + f"; took {time.monotonic() - self.began:.0f} s\n",
+                 "Median (least-most) of the rounds. CPU is user and system time of the process and its children.\n",
+                 "### Targets\n", report.verdicts(verdicts), "### Rows\n", report.figures(shown + rest, targets.CORES),
+                 "### Growth\n", report.growth(self.runs, sorted({*self.plan["sizes"]["file"], *self.plan["sizes"]["Ceph"]})),
+                 "### Skipped\n", report.skipped(self.skipped)]
+        return "\n".join(parts), verdicts
+
+    def write(self, folder, text):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.md").write_text("<!-- written by ci/bench --out; docs/PERFORMANCE.md explains it -->\n# Results\n\n" + text)
+        report.write_csv(folder / "results.csv", self.runs)
+        (folder / "results.svg").write_text(plot.draw(targets.Table(self.runs), self.groups(), self.plan["sizes"]["file"], targets.CORES))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gib", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--ceph", action="store_true")
-    parser.add_argument("--out")
+    parser = argparse.ArgumentParser(prog="ci/bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="256 MiB, 2 rounds, no peers, wide limits that fail")
+    parser.add_argument("--rounds", type=int, help="rounds (5; with --quick 2)")
+    parser.add_argument("--mib", type=int, help="MiB of each of the 8 chunks (256; with --quick 32)")
+    parser.add_argument("--out", type=Path, help="folder for results.md, results.csv and results.svg")
+    parser.add_argument("--scratch", type=Path, help="folder to work below (TMPDIR): 12 GiB are needed")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="chunkferry-bench.") as scratch:
-        bench = Bench(options, scratch)
-        bench.go()
-        print(bench.table())
+    options.rounds = options.rounds or (2 if options.quick else 5)
+    with tempfile.TemporaryDirectory(prefix="chunkferry-bench.", dir=options.scratch) as scratch:
+        bench = Bench(options, Path(scratch))
+        failure = None
+        try:
+            bench.go()
+        except measure.Failed as error:
+            failure = error
+        text, verdicts = bench.results()
+        print("\n" + text)
         if options.out:
-            Path(options.out).write_text(bench.table())
+            bench.write(options.out, text)
+        if failure:
+            sys.exit(f"bench: {failure}")
+        missed = [v for v in verdicts if not v.met] if options.quick else []
+        for v in missed:
+            print(f"bench: over its limit: {v.target.name}: {v.measured} ({v.missing or v.limit})", file=sys.stderr)
+        sys.exit(1 if missed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
