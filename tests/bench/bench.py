@@ -36,7 +36,7 @@ class Bench:
         self.plan["mib"] = options.mib or self.plan["mib"]
         self.runs, self.skipped, self.machine = [], {}, report.machine()
         self.meter = measure.Meter(scratch)
-        self.programs = {}
+        self.programs, self.profiles = {}, {}
 
     def say(self, words):
         print(f"{time.monotonic() - self.began:6.0f} s  {words}", flush=True)
@@ -82,7 +82,7 @@ class Bench:
         for number in range(1, self.options.rounds + 1):
             self.say(f"round {number} of {self.options.rounds}")
             rounds.one(number)
-            self.runs = rounds.runs + many_runs
+            self.runs, self.profiles = rounds.runs + many_runs, rounds.profiles
 
     def groups(self):
         found = [("floors", FLOORS)]
@@ -107,6 +107,7 @@ class Bench:
                  "Median (least-most) of the rounds. CPU is user and system time of the process and its children.\n",
                  "### Targets\n", report.verdicts(verdicts), "### Rows\n", report.figures(shown + rest, targets.CORES),
                  "### Growth\n", report.growth(self.runs, sorted({*self.plan["sizes"]["file"], *self.plan["sizes"]["Ceph"]})),
+                 "### Where the CPU goes\n", report.profiles(self.profiles),
                  "### Skipped\n", report.skipped(self.skipped)]
         return "\n".join(parts), verdicts
 

@@ -95,6 +95,18 @@ def write_csv(path, runs):
             out.writerow((r.round, r.row, f"{r.wall:.4f}", f"{r.cpu:.4f}", f"{r.server:.2f}", f"{r.rss:.1f}", r.stored, r.requests))
 
 
+def profiles(found):
+    """CPU seconds of one run by what they went into."""
+    if not found:
+        return "Not looked at.\n"
+    names = list(dict.fromkeys(name for seconds in found.values() for name in seconds))
+    names.sort(key=lambda name: -sum(seconds.get(name, 0) for seconds in found.values()))
+    lines = [("CPU seconds", *found)]
+    for name in names:
+        lines.append((name, *(f"{s.get(name, 0):.2f} ({100 * s.get(name, 0) / sum(s.values()):.0f} %)" for s in found.values())))
+    return table(lines) + "\nOne run each in round 1, sampled by perf; the server is not in it.\n"
+
+
 def growth(runs, sizes):
     """Per store and kind of run: a line for each size of node."""
     rows, lines = by_row(runs), [("store", "run", "chunks", "wall s", "CPU s", "requests", "bytes sent")]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 
+import cpu
 import ferry
 import measure
 import peers
@@ -31,14 +32,14 @@ class Rounds:
 
     def __init__(self, meter, scratch, node, stores, programs, skipped, few, say):
         self.meter, self.scratch, self.node, self.stores, self.programs, self.say = meter, scratch, node, stores, programs, say
-        self.source = scratch / "source"
+        self.few, self.source = few, scratch / "source"
         self.source.mkdir()
         for path in sorted(node.glob("chunk-*"))[:-1]:
             os.link(path, self.source / path.name)
         self.files = " ".join(str(p) for p in sorted(self.source.iterdir()))
         self.target = scratch / "restored"
         self.digests = {}
-        self.runs, self.skipped = [], skipped
+        self.runs, self.skipped, self.profiles = [], skipped, {}
         self.variants = {name: words for name, words in VARIANTS.items() if not (few and name not in QUICK) and
                          (not words or self.has("backup", words[0], f"backup, {name}"))}
         self.recheck = not few and self.has("restore", "--recheck", "restore --recheck")
@@ -65,6 +66,8 @@ class Rounds:
         for name, server in self.stores.items():
             if server is None:
                 self.ferry_rows(name, f"file://{self.scratch}/repositories", None)
+                if number == 1 and not self.few:
+                    self.profile(name, f"file://{self.scratch}/repositories", None)
                 shutil.rmtree(self.scratch / "repositories")
                 continue
             if not server.start():
@@ -74,6 +77,8 @@ class Rounds:
                 if name == "Ceph":
                     self.put_row(server)
                 self.ferry_rows(name, "s3://bench", server)
+                if number == 1 and name == "Ceph" and not self.few:
+                    self.profile(name, "s3://bench", server)
                 if name == "Ceph" and self.programs:
                     self.ferry_rows("Ceph https", "s3://secure", server.secure())
                     for peer, program in self.programs.items():
@@ -147,6 +152,21 @@ class Rounds:
     def restore(self, store, repo, server, what, words):
         self.chunkferry(store, server, what, ["restore", "latest", "--repo", repo, "--node", "n", "--target", self.target, "--json", *words])
         self.compare(self.node, f"{what} ({store})")
+
+    def profile(self, store, url, server):
+        """Once more, looked at by perf; its time is in no row."""
+        if not cpu.possible():
+            self.skip("where the CPU goes", "perf is not here")
+            return
+        env, repo = server.env() if server else ferry.environment(), f"{url}/profiled"
+        where = ["--repo", repo, "--node", "n"]
+        ferry.run("init", "--repo", repo, env=env)
+        try:
+            for what, words in (("backup, default", ["backup", *where, "--db", self.node]), ("restore", ["restore", "latest", *where, "--target", self.target])):
+                self.profiles[f"{what} ({store})"] = cpu.profile(self.scratch, [ferry.BINARY, *words], env)
+        except measure.Failed as error:
+            self.skip("where the CPU goes", str(error))
+        shutil.rmtree(self.target, ignore_errors=True)
 
     # Peers
 

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 sys.path[:0] = ["tests/cli", "tests/bench"]
+import cpu  # noqa: E402
 import plot  # noqa: E402
 import report  # noqa: E402
 import targets  # noqa: E402
@@ -104,6 +105,18 @@ class Writing(unittest.TestCase):
         self.assertRegex(line, r"128 MiB +\| 200.00 MiB +\| missed")
         self.assertIn("1 missed, 0 not measured", text)
         self.assertIn("Skipped: 1\n\n- kopia: no Go", report.skipped({"kopia": "no Go"}))
+
+    def test_profile_is_grouped(self):
+        text = """# Samples  Shared Object Symbol
+ 998|libzstd.so.1.5.4     |[.] 0x0000000000031dd1
+ 499|chunkferry           |[.] blocks_at_once
+ 499|libcrypto.so.3       |[.] 0x0000000000001234
+ 499|[kernel.kallsyms]    |[k] _copy_to_iter
+ 499|[kernel.kallsyms]    |[k] finish_task_switch.isra.0
+ 499|libcurl.so.4         |[.] 0x01
+"""
+        self.assertEqual(cpu.parse(text), {"zstd": 2.0, "SHA-256 and MD5": 2.0, "kernel: bytes copied": 1.0, "kernel, the rest": 1.0,
+                                                "other libraries": 1.0})
 
     def test_csv_has_each_run(self):
         with tempfile.NamedTemporaryFile("r", suffix=".csv") as file:
