@@ -7,6 +7,7 @@
 
 #include "pipe/upload_inner.h"
 #include "s3/base/alloc.h"
+#include "s3/base/cache.h"
 
 /* Waits for the next file; NULL at the end. */
 static cf_upload_file *file_take(cf_upload *const u)
@@ -116,8 +117,10 @@ static cf_err file_read(cf_upload *const u, cf_upload_file *const f, cf_error *c
     const uint64_t total = item->how == CF_UPLOAD_READY ? 0 : item->read_bytes;
     uint64_t offset = 0;
     bool last = false;
+    cf_cache cache;
 
     read_ahead(item);
+    cf_cache_init(&cache, item->fd, item->size_bytes);
     while (!last) {
         const uint64_t left = total - offset;
         cf_piece piece = {.file = f, .file_offset = offset, .first = offset == 0};
@@ -130,8 +133,11 @@ static cf_err file_read(cf_upload *const u, cf_upload_file *const f, cf_error *c
         piece.last = piece.source_bytes == left;
         if (!room_take(u, !piece.hole && piece.source_bytes > 0, &piece.block))
             return CF_OK;
-        if (piece.block != NULL)
+        if (piece.block != NULL) {
+            cf_cache_look(&cache, offset);
             CF_TRY(block_fill(u, f, &piece, e));
+            cf_cache_drop(&cache, offset, piece.source_bytes, piece.last);
+        }
         offset += piece.source_bytes;
         last = piece.last;
         piece_put(u, &piece);

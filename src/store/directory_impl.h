@@ -25,6 +25,9 @@ enum {
     CF_DIRECTORY_LOCK_WAIT_MS = 10000,
     CF_DIRECTORY_TRIES_MAX = 16, /* a folder removed under a put by a delete: made again */
     CF_DIRECTORY_GET_BYTES = 256 * 1024,
+    /* Written objects from here on are packs, which nobody reads soon: they do not stay in the page
+     * cache. What is smaller is what the next run begins with. */
+    CF_DIRECTORY_COLD_BYTES = 1024 * 1024,
     CF_DIRECTORY_LEFTOVER_AGE_H = 24,
 };
 

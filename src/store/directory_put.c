@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "s3/base/alloc.h"
+#include "s3/base/cache.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/hash.h"
 #include "store/directory_impl.h"
@@ -259,6 +260,8 @@ static cf_err finish_steps(cf_store_put *p, uint8_t *ret_sha256, cf_error *e)
     cf_stat mine = {0};
     CF_TRY(cf_hash_final(&p->hash, ret_sha256, e));
     CF_TRY(fs->ops->sync(fs, p->file.fd, e)); /* 1. the bytes are safe           */
+    if (p->size_bytes >= CF_DIRECTORY_COLD_BYTES)
+        cf_cache_drop_all(p->file.fd);
     CF_TRY(fs->ops->stat_fd(fs, p->file.fd, &mine, e));
     CF_TRY(name_it(p, &mine, e)); /* 2. they appear, whole           */
     return cf_directory_walk(p->d, p->root_fd, p->key, CF_WALK_SYNC, &dir,
