@@ -60,7 +60,7 @@ typedef struct cf_remote {
     const char *addressing;  /* NULL or "auto", "path", "virtual" */
     const char *ca_bundle;   /* NULL: the system's */
     const char *aws_profile; /* NULL: AWS_PROFILE, "default" */
-    uint64_t memory_bytes;   /* 0: 128 MiB; 64 MiB at least */
+    uint64_t memory_bytes;   /* 0: 128 MiB; 48 MiB at least */
     uint32_t jobs;           /* 0: the cores; 1..64 */
 } cf_remote;
 

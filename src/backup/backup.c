@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "pipe/memory_plan.h"
 #include "repo/tag.h"
 #include "s3/base/cleanup.h"
 #include "store/open.h"
@@ -218,6 +219,7 @@ cf_err cf_backup_connect(cf_backup *const b, cf_error *const e)
 
     b->profile = cf_profile_find(b->opts->profile);
     CF_TRY(cf_repo_open(b->store, b->ctx->world, &b->repo, e));
+    b->repo.segment_cache_bytes = cf_memory_cache_bytes(b->opts->remote.memory_bytes);
     (void)snprintf(b->runs_prefix, sizeof(b->runs_prefix), "nodes/%s/runs/", node);
     return CF_OK;
 }

@@ -328,7 +328,7 @@ static const cf_option table[CF_OPT_COUNT] = {
                        "SIZE",
                        {NULL, NULL},
                        MOVES | ON(CF_CMD_BENCH),
-                       "ceiling for memory, 64MiB at least (128MiB)"},
+                       "ceiling for memory, 48MiB at least (128MiB)"},
     [CF_OPT_JOBS] =
         {"jobs",
          'j',

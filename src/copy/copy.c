@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "pipe/memory_plan.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/num.h"
@@ -330,6 +331,8 @@ static cf_err repositories_open(cf_copy *const c, cf_store *const from, cf_store
               "--repo %s",
               url, url);
     CF_TRY_AS(err, e, "the target");
+    c->from.segment_cache_bytes = cf_memory_cache_bytes(c->opts->remote.memory_bytes);
+    c->to.segment_cache_bytes = c->from.segment_cache_bytes;
     return CF_OK;
 }
 

@@ -3,11 +3,17 @@
  * Memory plan: one figure of the user's, divided among the pipeline and the S3 client. Pure.
  *
  *   rest      what does not grow with the work: program, libraries, TLS, manifest lines
- *   parts     the S3 client's part buffers: a quarter, at least three
+ *   parts     the S3 client's part buffers: a quarter, at least two
  *   workers   a spare frame and a zstd context each, and two frames in the pool to have something
- * to do frames    what is left, up to what keeps every stage busy: more would only be slower memory
+ *             to do
+ *   frames    what is left, up to what keeps every stage busy: more would only be slower memory
+ *
+ * Frames are CF_FRAME_BYTES also in the smallest plan: a part of a growing file is one, at fixed
+ * offsets, so a block must hold it, and a pool of smaller blocks would save nothing.
  */
 #include "pipe/memory_plan.h"
+
+#include "repo/manifest.h"
 
 enum {
     MIB = 1024 * 1024,
@@ -15,11 +21,12 @@ enum {
     PART_SMALL_MIB =
         5, /* S3's minimum: 10,000 of them are 48 GiB, a pack has at most 1 GiB of source */
     PART_MIB = 8,
-    PARTS_MIN = 3,
-    PARTS_MAX = 16, /* 16 of 8 MiB in flight fill 10 Gbit/s at 100 ms */
+    PARTS_MIN = CF_UPLOAD_LANES_MIN, /* an open upload holds one */
+    PARTS_MAX = 16,                  /* 16 of 8 MiB in flight fill 10 Gbit/s at 100 ms */
     LANES_MAX = 8,
     WORKERS_MAX = 64,
     FRAMES_PER_WORKER = 2,
+    CACHE_MIN_MIB = 3, /* the lines of 10,000 chunks */
 };
 
 static uint64_t min_u64(const uint64_t a, const uint64_t b)
@@ -91,4 +98,12 @@ cf_err cf_memory_plan_fit_level(cf_memory_plan *const p, const int level, cf_err
         (uint32_t)min_u64(p->workers, max_u64(total / (worker + CF_MEMORY_FRAME_BYTES), 1));
     p->frame_buffers = (uint32_t)((total - p->workers * worker) / CF_MEMORY_FRAME_BYTES);
     return CF_OK;
+}
+
+uint64_t cf_memory_cache_bytes(const uint64_t memory_bytes)
+{
+    enum { PART = 16 };
+    const uint64_t total = memory_bytes != 0 ? memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB * MIB;
+
+    return min_u64(max_u64(total / PART, (uint64_t)CACHE_MIN_MIB * MIB), CF_SEGMENT_CACHE_BYTES);
 }

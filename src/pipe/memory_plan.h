@@ -14,7 +14,9 @@ enum {
     CF_MEMORY_WORKER_BYTES =
         CF_MEMORY_FRAME_BYTES +
         2 * 1024 * 1024, /* spare block, zstd context of level 3: measured 1.3 MiB */
-    CF_MEMORY_REST_BYTES = 28 * 1024 * 1024, /* program, libraries, threads, items, manifest */
+    /* Program, libraries, threads, items, the manifest's segments: docs/internals/memory.md has what
+     * was measured. A small plan keeps fewer of the parent's segments. */
+    CF_MEMORY_REST_BYTES = 27 * 1024 * 1024,
 };
 
 /* Everything the plan allows, the rest included; never more than what it was made from. */
@@ -25,6 +27,8 @@ uint64_t cf_memory_plan_bytes(const cf_memory_plan *p);
 CF_NODISCARD cf_err cf_memory_plan_fit_level(cf_memory_plan *p, int level, cf_error *e);
 /* Bytes of a worker at that level. */
 uint64_t cf_memory_worker_bytes(int level);
+/* Of the parent's segments that a cursor keeps. memory_bytes 0: CF_MEMORY_DEFAULT_MIB. */
+uint64_t cf_memory_cache_bytes(uint64_t memory_bytes);
 
 /* Processors this process may run on, at least 1. */
 uint32_t cf_cores(void);

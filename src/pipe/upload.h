@@ -24,7 +24,7 @@ typedef struct cf_memory_plan {
     uint64_t part_bytes;      /* S3 part size */
     uint32_t parts_in_flight; /* S3 part buffers */
 } cf_memory_plan;
-enum { CF_MEMORY_MIN_MIB = 64, CF_MEMORY_DEFAULT_MIB = 128 };
+enum { CF_MEMORY_MIN_MIB = 48, CF_MEMORY_DEFAULT_MIB = 128 };
 /* CF_ERR_USAGE below the minimum. jobs 0: the cores. The same plan sizes the S3 client's part
  * buffers. */
 CF_NODISCARD cf_err cf_memory_plan_make(uint64_t memory_bytes, uint32_t jobs, cf_memory_plan *ret,

@@ -18,9 +18,9 @@ struct cf_cursor {
     size_t next;               /* segment to open when this one ends */
     bool open;                 /* a segment is being read */
     cf_buf *cache;             /* owned: stored bytes by segment, while all of them together fit
-                                  CF_SEGMENT_CACHE_BYTES */
+                                  cache_max */
     size_t cache_total;        /* freeing must not look at root: cleanups run in any order */
-    uint64_t cached_bytes;
+    uint64_t cached_bytes, cache_max;
     cf_buf stored; /* of the segment being read, when it is not in the cache */
     cf_file_line file;
     cf_pack_line pack;
@@ -53,6 +53,8 @@ cf_err cf_cursor_new(const cf_repo *const repo, const char *const node, const cf
     c->node = node;
     c->root = root;
     c->kind = kind;
+    c->cache_max =
+        repo->segment_cache_bytes != 0 ? repo->segment_cache_bytes : CF_SEGMENT_CACHE_BYTES;
     cf_buf_init(&c->stored, CF_SEGMENT_STORED_MAX);
     cf_buf_init(&c->last_key, CF_PATH_LEN_MAX + CF_RUN_OBJECT_LEN_MAX);
     c->cache = cf_alloc(root->segment_total, sizeof(*c->cache));
@@ -90,7 +92,7 @@ static cf_err segment_load(cf_cursor *const c, const size_t i, cf_slice *const r
 {
     const cf_segment *const s = &c->root->segments[i];
     const bool cached = c->cache[i].len > 0;
-    const bool fits = !cached && c->cached_bytes + s->stored_bytes <= CF_SEGMENT_CACHE_BYTES;
+    const bool fits = !cached && c->cached_bytes + s->stored_bytes <= c->cache_max;
     cf_buf *const stored = cached || fits ? &c->cache[i] : &c->stored;
     if (!cached) {
         const cf_err err = cf_segment_fetch(c->repo, c->node, s, stored, e);

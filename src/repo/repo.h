@@ -19,6 +19,7 @@ typedef struct cf_repo {
     /* The store refuses to overwrite when asked to. Else (descriptor: "create":"unconditional") the
      * flows keep the weaker rules of docs/FORMAT.md 9. */
     bool conditional;
+    uint64_t segment_cache_bytes; /* of a cursor; 0: CF_SEGMENT_CACHE_BYTES */
 } cf_repo;
 
 /* Makes the place when missing, probes conditional create, writes the descriptor. CF_ERR_EXISTS: a

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "pipe/memory_plan.h"
 #include "repo/mark.h"
 #include "s3/base/cleanup.h"
 #include "store/open.h"
@@ -32,6 +33,7 @@ static cf_err connect(cf_restore *const r, cf_error *const e)
                                e)); /* refused before anything is written */
     CF_TRY(cf_store_open(r->ctx, &o->remote, &sizes, &r->store, e));
     CF_TRY(cf_repo_open(r->store, r->ctx->world, &r->repo, e));
+    r->repo.segment_cache_bytes = cf_memory_cache_bytes(o->remote.memory_bytes);
     (void)snprintf(r->runs_prefix, sizeof(r->runs_prefix), "nodes/%s/runs/", o->node);
     return CF_OK;
 }

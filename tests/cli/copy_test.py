@@ -132,7 +132,7 @@ class Copy(ferry.Case):
         self.refused(10, "the source: ", "copy", "--repo", f"file://{self.dir}/c", "--to-repo", b)
         (self.dir / "c").mkdir()
         self.refused(10, "is no repository yet", *copy, "--to-repo", f"file://{self.dir}/c", hint="chunkferry init")
-        self.refused(2, "64 MiB is the least", *copy, "--to-repo", b, "--memory", "1MiB")
+        self.refused(2, "48 MiB is the least", *copy, "--to-repo", b, "--memory", "1MiB")
         self.refused(2, "one word too many", *copy, "--to-repo", b, "all", "all")
         self.assertEqual(list((self.dir / "b").rglob("*-pack-*")), [])
 

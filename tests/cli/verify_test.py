@@ -171,7 +171,7 @@ class Look(pieces.Small):
         self.refused(2, "of which node", "verify", "--repo", repo.url, "20261121T000000Z-00000000")
         self.refused(1, "no snapshot", "verify", "--repo", repo.url, "--node", "other")
         self.refused(1, "no snapshot '2020'", "verify", "--repo", repo.url, "--node", "kdb-1", "2020")
-        self.refused(2, "64 MiB", "verify", "--repo", repo.url, "--read-data", "--memory", "1M")
+        self.refused(2, "48 MiB", "verify", "--repo", repo.url, "--read-data", "--memory", "1M")
         self.verify(repo, "--node", "kdb-1", repo.roots()[0].name[:12])
 
 

@@ -340,7 +340,7 @@ static void test_plan(void **state)
             assert_ok(cf_copy_plan_make(mib << 20, jobs, &p, &e));
             assert_true(p.jobs >= 1 && p.jobs <= CF_SEND_JOBS_MAX && p.jobs <= p.parts_in_flight);
             assert_true(jobs == 0 || p.jobs <= jobs);
-            assert_true(p.parts_in_flight * p.part_bytes + ((uint64_t)28 << 20) <= mib << 20);
+            assert_true(p.parts_in_flight * p.part_bytes + ((uint64_t)27 << 20) <= mib << 20);
         }
     }
 }

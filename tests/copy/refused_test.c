@@ -300,7 +300,7 @@ static void test_words(void **state)
                    CF_ERR_USAGE, "name");
     assert_refused(
         cf_copy_run_on(&ctx, &(cf_copy_opts){.remote.memory_bytes = 1 << 20}, from, to, &r, &e),
-        CF_ERR_USAGE, "64 MiB is the least");
+        CF_ERR_USAGE, "48 MiB is the least");
     pair_deinit(&p);
 }
 

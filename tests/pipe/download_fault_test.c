@@ -103,10 +103,10 @@ static void test_too_little_memory(void **state)
     trip t;
     cf_error e = {0};
     trip_init(&t, 1, 0, KIT_TEXT, CF_UPLOAD_WHOLE, false);
-    t.memory_bytes = 63 * (uint64_t)KIT_MIB;
+    t.memory_bytes = 47 * (uint64_t)KIT_MIB;
     assert_int_equal(download(&t, NULL, 0, &e), CF_ERR_USAGE);
     assert_memory_equal(e.message,
-                        "memory of 63 MiB is too little, 64 MiB is the least\nHINT: ", 58);
+                        "memory of 47 MiB is too little, 48 MiB is the least\nHINT: ", 58);
     trip_deinit(&t);
 }
 
