@@ -61,6 +61,24 @@ def large_pack(env, url, scratch):
     print(f"256 MiB chunk through multipart at {url}: equal")
 
 
+def measured(env, url, scratch):
+    """bench beside a repository and where there is none: sums that fit, and not a key left of it."""
+    from s3.client import Client
+    door = Client(env["AWS_ENDPOINT_URL_S3"], env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env.get("AWS_REGION", "us-east-1"))
+    for place in (url, url + "-none"):
+        done = ferry.run("bench", "--repo", place, "--db", f"{scratch}/large", "--size", "64MiB", "--json", env=env)
+        assert done.code == 0, done
+        found = done.summary
+        assert found["objects_left"] == 0 and found["objects"] > 10, found
+        steps = [x for x in done.lines if x["type"] == "step"]
+        assert {x["op"] for x in steps} == {"put", "get"} and all(x["bytes_per_s"] > 0 for x in steps), steps
+        bucket, prefix = place[len("s3://"):].split("/", 1)
+        listed = door.call("GET", f"/{bucket}", f"list-type=2&prefix={prefix}%2Fbench%2F")
+        assert listed.status == 200 and b"<Key>" not in listed.body, listed.body
+        print(f"bench at {place}: backup {found['backup_bytes_per_s'] / 1e6:.0f} MB/s by {found['backup_bound']}, "
+              f"restore {found['restore_bytes_per_s'] / 1e6:.0f} MB/s by {found['restore_bound']}, nothing left")
+
+
 def every_fixture(env, url):
     if not ferry.fixtures():
         print("fixtures: none, ../shared is absent")
@@ -86,6 +104,7 @@ def main(script, tls=False):
             live_node(env, "s3://roundtrip/live", scratch)
             restored_by_hand(env, "s3://roundtrip/live", scratch)
             large_pack(env, "s3://roundtrip/live", scratch)
+            measured(env, "s3://roundtrip/live", scratch)
             if tls:
                 secure = ferry.environment(**{**aws, "AWS_ENDPOINT_URL_S3": keys["CHUNKFERRY_TLS_ENDPOINT"], "AWS_CA_BUNDLE": keys["CHUNKFERRY_CA_BUNDLE"]})
                 refused = ferry.run("list", "--repo", "s3://roundtrip/live", env={**secure, "AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
