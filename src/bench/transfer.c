@@ -44,6 +44,11 @@ typedef struct lane {
 
 /* ---- one transfer ---- */
 
+static uint64_t min_u64(const uint64_t a, const uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* A large object is written piece by piece, as a pack is; each is one synced file of a directory. */
 static cf_err object_stream(const cf_bench *const b, const char *const key, const uint64_t bytes,
                             cf_error *const e)
@@ -53,9 +58,9 @@ static cf_err object_stream(const cf_bench *const b, const char *const key, cons
 
     CF_TRY(ops->put_open(b->store, key, /* opts= */ NULL, &put, e));
     for (uint64_t at = 0; at < bytes;) {
-        const uint64_t left = bytes - at;
-        const size_t len = left < WRITE_BYTES ? (size_t)left : WRITE_BYTES;
-        const cf_err err = ops->put_write(put, cf_slice_of(b->body + at % b->body_bytes, len), e);
+        const uint64_t from = at % b->body_bytes;
+        const size_t len = (size_t)min_u64(min_u64(bytes - at, WRITE_BYTES), b->body_bytes - from);
+        const cf_err err = ops->put_write(put, cf_slice_of(b->body + from, len), e);
 
         if (err != CF_OK) {
             ops->put_abort(put);
@@ -213,11 +218,6 @@ static cf_err step_run(step *const s, const uint32_t connections, cf_bench_step 
 }
 
 /* ---- how large, how many ---- */
-
-static uint64_t min_u64(const uint64_t a, const uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 static uint64_t max_u64(const uint64_t a, const uint64_t b)
 {

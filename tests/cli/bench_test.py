@@ -101,6 +101,12 @@ class Bench(ferry.Case):
         self.assertAlmostEqual(found["limits"]["hashing"], cpu["both_bytes_per_s"], delta=1)
         self.assertEqual([x["op"] for x in self.of(done, "latency")], ["put", "get", "head", "list"])
 
+    def test_the_least_memory(self):
+        """Objects of a directory are larger than what is kept of one."""
+        done = self.bench(f"file://{self.dir}", "--memory", "64MiB", "--size", "48MiB")
+        self.assertEqual(self.of(done, "machine")[0]["part_bytes"], 5 * MIB)
+        self.assertGreater(max(x["object_bytes"] for x in self.of(done, "step")), 5 * MIB)
+
     def test_in_words(self):
         out = self.ferry("bench", "--repo", f"file://{self.dir}", "--size", "1MiB").out
         for word in ("machine ", "hashing ", "compression ", "answers ", "send ", "receive ", "backup ", "restore ", "advice ", "Bound by "):
