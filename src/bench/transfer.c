@@ -111,9 +111,10 @@ static cf_err object_get(const cf_bench *const b, const uint32_t number, const u
 static bool object_take(step *const s, const bool first, uint32_t *const ret)
 {
     cf_bench *const b = s->b;
-    bool given = first || (cf_bench_now_us() < s->until_us && s->left_bytes > 0);
+    const bool in_time = cf_bench_now_us() < s->until_us;
 
     (void)pthread_mutex_lock(&s->lock);
+    bool given = first || (in_time && s->left_bytes > 0);
     if (s->op == CF_BENCH_PUT) {
         given = given && b->object_total < CF_BENCH_OBJECTS_MAX;
         *ret = b->object_total;

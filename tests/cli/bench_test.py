@@ -103,7 +103,7 @@ class Bench(ferry.Case):
 
     def test_the_least_memory(self):
         """Objects of a directory are larger than what is kept of one."""
-        done = self.bench(f"file://{self.dir}", "--memory", "64MiB", "--size", "48MiB")
+        done = self.ferry("bench", "--repo", f"file://{self.dir}", "--memory", "64MiB", "--size", "48MiB", "--json")
         self.assertEqual(self.of(done, "machine")[0]["part_bytes"], 5 * MIB)
         self.assertGreater(max(x["object_bytes"] for x in self.of(done, "step")), 5 * MIB)
 
