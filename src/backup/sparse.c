@@ -4,21 +4,21 @@
  * pack falls out of use whole and prune can have it; nothing is ever rewritten in the store.
  *
  * Which: those used for less than CF_PACK_SPARSE_PERCENT, always; and while all packs together are
- * larger than CF_PACKS_SLACK_PERCENT of what is used of them, the least used ones. How much: a node
- * of which a share changes evenly leaves as much behind in old packs as it sends, and emptying a
- * pack that is half used costs as much as it frees; so a tenth of what a run reads, as it once was,
- * let 100,000 small files take 1.6 to 7 times their size (docs/internals/directory.md has the
- * figures). The budget is a share of what the parent's run sent, what it sent again included: it
- * settles at one and a half times what is new.
+ * larger than CF_PACKS_SLACK_PERCENT of what is used of them, the least used ones. How much: until
+ * then. What that costs is decided by the slack that is let stand, not by the budget, which only
+ * bounds one run; a budget below what is new lets the slack grow behind bursts of change
+ * (tests/cli/churn_model.py; docs/internals/directory.md has the figures).
  */
+#include <stdlib.h>
+
 #include "backup/backup.h"
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 
 enum {
-    CF_SPARSE_TOTAL_MAX = 256,    /* ours: packs one run looks at; the next run takes the others */
-    CF_SPARSE_SHARE_PERCENT = 60, /* of the stored bytes that the parent's run sent */
-    CF_SPARSE_LEAST_BYTES = 64 * 1024 * 1024, /* what one shared pack holds */
+    CF_SPARSE_TOTAL_MAX = 1024,    /* ours: packs one run looks at; the next run takes the others */
+    CF_SPARSE_SHARE_PERCENT = 150, /* of the stored bytes that the parent's run sent */
+    CF_SPARSE_LEAST_BYTES = 128 * 1024 * 1024, /* what two shared packs hold */
 };
 
 typedef struct candidate {
@@ -27,7 +27,7 @@ typedef struct candidate {
 } candidate;
 
 struct cf_sparse {
-    candidate at[CF_SPARSE_TOTAL_MAX]; /* the least used first */
+    candidate at[CF_SPARSE_TOTAL_MAX]; /* the least used first; once chosen, by name */
     size_t total;
     uint64_t used_bytes, stored_bytes; /* of all packs */
     uint64_t budget_bytes;             /* stored bytes that may still be sent again */
@@ -86,6 +86,11 @@ static cf_err packs_look(cf_backup *const b, cf_sparse *const s, cf_error *const
     }
 }
 
+static int name_cmp(const void *const a, const void *const b)
+{
+    return strcmp(((const candidate *)a)->pack, ((const candidate *)b)->pack);
+}
+
 /* Of the candidates those that are to be emptied now: until there is little slack, or the budget
  * is planned for. Each that is begun should also come to its end. */
 static void candidates_choose(cf_sparse *const s)
@@ -108,6 +113,7 @@ static void candidates_choose(cf_sparse *const s)
         }
     }
     s->total = kept;
+    qsort(s->at, s->total, sizeof(s->at[0]), name_cmp);
 }
 
 cf_err cf_sparse_load(cf_backup *const b, cf_error *const e)
@@ -124,13 +130,14 @@ cf_err cf_sparse_load(cf_backup *const b, cf_error *const e)
     return CF_OK;
 }
 
+static int chosen_cmp(const void *const pack, const void *const entry)
+{
+    return strcmp(pack, ((const candidate *)entry)->pack);
+}
+
 static bool is_chosen(const cf_sparse *const s, const char *const pack)
 {
-    for (size_t i = 0; i < s->total; i++) {
-        if (strcmp(s->at[i].pack, pack) == 0)
-            return true;
-    }
-    return false;
+    return bsearch(pack, s->at, s->total, sizeof(s->at[0]), chosen_cmp) != NULL;
 }
 
 static uint64_t stored_bytes_of(const cf_file_line *const l)
