@@ -11,7 +11,8 @@
 
 enum {
     LOCATION_BODY_MAX = 1024,
-    EMPTY_PAGES_MAX = 10000 /* ours, in a row */
+    EMPTY_PAGES_MAX = 10000, /* ours, in a row */
+    KEY_PAGES_MAX = 10000    /* ours, in a row that begin at one key: ids have no order */
 };
 
 cf_err s3_bucket_head(s3_client *c, cf_error *e)
@@ -131,13 +132,17 @@ static cf_err uploads_page(s3_client *c, uploads_listing *l, cf_error *e)
         if (upload_id[0] != '\0')
             s3_call_param(&call, "upload-id-marker", upload_id);
     }
-    return s3_call_run(c, &call, &reply, e);
+    const cf_err err = s3_call_run(c, &call, &reply, e);
+    CF_ENSURE(err == CF_OK || reply.http.status != 405, e, CF_ERR_UNSUPPORTED,
+              "the server does not list multipart uploads (405)");
+    return err;
 }
 
 cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void *impl, cf_error *e)
 {
     CF_CLEANUP(uploads_listing_deinit) uploads_listing l = {.prefix = prefix};
     uint32_t empty_total = 0;
+    uint32_t key_total = 0;
 
     cf_buf_init(&l.key_marker, 2 * S3_KEY_LEN_MAX);
     cf_buf_init(&l.upload_id_marker, S3_UPLOAD_ID_LEN_MAX + 1);
@@ -148,6 +153,12 @@ cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void 
                   "ListMultipartUploads bucket '%s': %d pages in a row were empty, and each said "
                   "that more would come",
                   c->bucket, EMPTY_PAGES_MAX);
+        key_total =
+            cf_slice_eq(l.page.next_key_marker, cf_buf_slice(&l.key_marker)) ? key_total + 1 : 0;
+        CF_ENSURE(key_total <= KEY_PAGES_MAX, e, CF_ERR_PROTOCOL,
+                  "ListMultipartUploads bucket '%s': %d pages in a row were of key '%.*s' alone, "
+                  "and each said that more would come",
+                  c->bucket, KEY_PAGES_MAX, CF_SLICE_FMT(l.page.next_key_marker));
         for (size_t i = 0; i < l.page.entry_total; i++)
             CF_TRY(fn(impl, &l.page.entries[i], e));
         cf_buf_clear(&l.key_marker);

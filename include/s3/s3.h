@@ -352,7 +352,8 @@ typedef struct s3_upload_entry {
 typedef cf_err (*s3_uploads_fn)(void *impl, const s3_upload_entry *entry, cf_error *e);
 /* Multipart uploads that were neither completed nor aborted, under prefix (NULL: all), all pages.
  * An error of fn ends it and is its result; fn may call the client. CF_ERR_PROTOCOL: markers that
- * do not lead on, foreign keys. Source: API_ListMultipartUploads. */
+ * do not lead on, foreign keys. CF_ERR_UNSUPPORTED: the server cannot list them. Source:
+ * API_ListMultipartUploads. */
 CF_NODISCARD cf_err s3_uploads_list(s3_client *c, const char *prefix, s3_uploads_fn fn, void *impl,
                                     cf_error *e);
 /* One that is not there (any more) is success. Source: API_AbortMultipartUpload. */

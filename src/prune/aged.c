@@ -290,5 +290,6 @@ cf_err cf_prune_aged(cf_prune_node *const n, cf_error *const e)
     CF_TRY(roots_delete(&a, e));
     CF_TRY(objects_delete(&a, e));
     CF_TRY(marks_delete(&a, e));
+    CF_TRY(cf_prune_abort_listed(n, e));
     return a.stopped ? CF_OK : cf_prune_sweep_claims(n, e);
 }

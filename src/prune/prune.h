@@ -208,8 +208,10 @@ CF_NODISCARD cf_err cf_prune_batch_add(cf_prune_batch *b, const char *key, uint6
                                        cf_error *e);
 CF_NODISCARD cf_err cf_prune_batch_flush(cf_prune_batch *b, cf_error *e);
 
-/* uploads.c: aborts the multipart uploads that the journals of runs that went say were open. */
+/* uploads.c: ends the multipart uploads of runs that are decided: those that their journals say were
+ * open, and those that the store lists. */
 CF_NODISCARD cf_err cf_prune_abort_uploads(cf_prune_node *n, cf_error *e);
+CF_NODISCARD cf_err cf_prune_abort_listed(cf_prune_node *n, cf_error *e); /* only the latter */
 
 /* aged.c: a repository without conditional create. */
 CF_NODISCARD cf_err cf_prune_aged(cf_prune_node *n, cf_error *e);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Multipart uploads of dead runs: parts that no LIST of objects shows, and that cost all the same.
- * The last line of a run's last journal names those that were open; an earlier one that is not
- * named any more was finished or aborted by its run. Some stores cannot list uploads, so this is
- * the way that always works.
+ * Two ways lead to them. The last line of a run's last journal names those that were open; an
+ * earlier one that is not named any more was finished or aborted by its run. Some stores cannot
+ * list uploads, so this is the way that always works. And where the store lists them, what no
+ * journal named: a run may die before it writes one.
+ *
+ * Of runs that are decided only, as the sweep of objects. Ending an upload takes nothing from
+ * anybody: a run that sleeps and is decided cannot commit, and one that is not is let alone.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +18,8 @@
 #include "s3/base/cleanup.h"
 
 enum { UPLOAD_ID_LEN_MAX = 4096 };
+
+/* --- of journals --- */
 
 /* Only uploads below the run's own folder: a journal is no proof of anything else. */
 static cf_err upload_abort(cf_prune_node *const n, const cf_run_id *const run,
@@ -81,14 +87,12 @@ static cf_err run_end(cf_prune_node *const n, const cf_run_id *const run,
     return CF_OK;
 }
 
-cf_err cf_prune_abort_uploads(cf_prune_node *const n, cf_error *const e)
+static cf_err journals_abort(cf_prune_node *const n, cf_error *const e)
 {
     cf_journal_object last = {0};
     cf_run_id run = {""};
     cf_prune_object o = {0};
 
-    if (n->prune->opts->dry_run)
-        return CF_OK;
     cf_spool_rewind(n->objects);
     for (;;) {
         cf_run_id id = {""};
@@ -109,4 +113,73 @@ cf_err cf_prune_abort_uploads(cf_prune_node *const n, cf_error *const e)
             cf_prune_may_go(n, &o))
             last = (cf_journal_object){.stored_bytes = o.size_bytes, .seq = seq};
     }
+}
+
+/* --- that the store lists --- */
+
+typedef struct listed {
+    cf_prune_node *node;
+    bool stopped; /* by us: interrupted, or the lease is lost */
+} listed;
+
+/* Without conditional create nothing refuses a root of a run that slept; what has to be older than
+ * seven days there is the upload. Such a run leaves no fence, so it may have left no trace at all. */
+static bool may_abort(const cf_prune_node *const n, const cf_store_upload *const upload)
+{
+    const char *const name = cf_key_object_name(upload->key);
+    cf_run_id id = {""};
+
+    if (name == NULL || !cf_object_name_parse(cf_slice_str(name), &id, NULL, NULL))
+        return false;
+    const cf_prune_trace *const r = cf_prune_trace_find(n, &id);
+    if (n->repo->conditional)
+        return r != NULL && r->decided;
+    return (r == NULL || r->decided) && upload->begun_utc_ms > 0 &&
+           upload->begun_utc_ms + (int64_t)CF_PRUNE_GARBAGE_S * 1000 < n->looked_utc_ms;
+}
+
+static cf_err listed_abort(void *const impl, const cf_store_upload *const upload, cf_error *const e)
+{
+    listed *const l = impl;
+    cf_prune_node *const n = l->node;
+
+    if (!may_abort(n, upload))
+        return CF_OK;
+    l->stopped = true;
+    CF_TRY(cf_prune_check(n, e));
+    l->stopped = false;
+    if (!n->prune->opts->dry_run)
+        CF_TRY(n->repo->store->ops->abort_upload(n->repo->store, upload->key, upload->id, e));
+    n->prune->result.uploads_aborted++;
+    return CF_OK;
+}
+
+cf_err cf_prune_abort_listed(cf_prune_node *const n, cf_error *const e)
+{
+    listed l = {.node = n};
+    char prefix[CF_KEY_LEN_MAX + 1];
+    cf_error why = {0};
+
+    cf_key_folder(prefix, n->name, "runs");
+    const cf_err err =
+        n->repo->store->ops->uploads_each(n->repo->store, prefix, listed_abort, &l, &why);
+    if (l.stopped || err == CF_ERR_INTERRUPTED) {
+        if (e != NULL)
+            *e = why;
+        return err;
+    }
+    if (err != CF_OK && err != CF_ERR_UNSUPPORTED)
+        cf_prune_log(n->prune, CF_LOG_WARN,
+                     "node '%s': unfinished uploads may have been left: %s\nHINT: allow this key "
+                     "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload, or give the "
+                     "bucket a lifecycle rule that aborts such uploads after some days",
+                     n->name, why.message);
+    return CF_OK;
+}
+
+cf_err cf_prune_abort_uploads(cf_prune_node *const n, cf_error *const e)
+{
+    if (!n->prune->opts->dry_run)
+        CF_TRY(journals_abort(n, e));
+    return cf_prune_abort_listed(n, e);
 }

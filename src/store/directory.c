@@ -415,6 +415,7 @@ static const cf_store_ops directory_ops = {
     .list = cf_directory_list,
     .delete_many = directory_delete_many,
     .abort_upload = cf_store_abort_none,
+    .uploads_each = cf_store_uploads_none,
     .versioning = cf_store_versioning_off,
     .create = directory_create,
     .now_utc_ms = directory_now_utc_ms,

@@ -508,6 +508,7 @@ static const cf_store_ops memory_ops = {
     .list = memory_list,
     .delete_many = memory_delete_many,
     .abort_upload = cf_store_abort_none,
+    .uploads_each = cf_store_uploads_none,
     .versioning = cf_store_versioning_off,
     .create = memory_create,
     .now_utc_ms = memory_now_utc_ms,

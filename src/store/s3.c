@@ -2,6 +2,9 @@
  *
  * Store over the S3 client: prefix, digests and errors in the words of store.h.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "s3/base/alloc.h"
 #include "s3/base/cleanup.h"
 #include "store/s3_impl.h"
@@ -240,6 +243,42 @@ static cf_err store_abort_upload(cf_store *store, const char *key, const char *u
     return upload_id[0] == '\0' ? CF_OK : s3_uploads_abort(s->client, k.text, upload_id, e);
 }
 
+typedef struct uploads_run {
+    const cf_s3_store *s;
+    cf_store_upload_fn fn;
+    void *impl;
+} uploads_run;
+
+/* Foreign keys are left out, as by a list of objects. */
+static cf_err upload_entry(void *impl, const s3_upload_entry *entry, cf_error *e)
+{
+    const uploads_run *const u = impl;
+    const cf_slice prefix = cf_slice_of(u->s->prefix, u->s->prefix_len);
+    char key[CF_KEY_LEN_MAX + 1] = "";
+    char id[S3_UPLOAD_ID_LEN_MAX + 1] = "";
+    if (!cf_slice_starts_with(entry->key, prefix) || entry->key.len - prefix.len > CF_KEY_LEN_MAX ||
+        entry->upload_id.len > S3_UPLOAD_ID_LEN_MAX)
+        return CF_OK;
+    const size_t len = entry->key.len - prefix.len;
+    (void)snprintf(key, sizeof(key), "%.*s", (int)len, (const char *)entry->key.ptr + prefix.len);
+    (void)snprintf(id, sizeof(id), "%.*s", CF_SLICE_FMT(entry->upload_id));
+    if (strlen(key) != len || strlen(id) != entry->upload_id.len ||
+        cf_store_key_check(key, NULL) != CF_OK)
+        return CF_OK;
+    const cf_store_upload out = {.key = key, .id = id, .begun_utc_ms = entry->initiated_utc_ms};
+    return u->fn(u->impl, &out, e);
+}
+
+static cf_err store_uploads_each(cf_store *store, const char *prefix, cf_store_upload_fn fn,
+                                 void *impl, cf_error *e)
+{
+    cf_s3_store *const s = cf_s3_store_of(store);
+    uploads_run u = {.s = s, .fn = fn, .impl = impl};
+    full_key full_prefix;
+    CF_TRY(join(s, prefix, &full_prefix, e));
+    return s3_uploads_list(s->client, full_prefix.text, upload_entry, &u, e);
+}
+
 static cf_err store_versioning(cf_store *store, bool *ret_on, cf_error *e)
 {
     return s3_bucket_versioning(cf_s3_store_of(store)->client, ret_on, e);
@@ -321,6 +360,7 @@ static const cf_store_ops s3_ops = {
     .list = store_list,
     .delete_many = cf_s3_store_delete_many,
     .abort_upload = store_abort_upload,
+    .uploads_each = store_uploads_each,
     .versioning = store_versioning,
     .create = store_create,
     .now_utc_ms = store_now_utc_ms,

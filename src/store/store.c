@@ -115,6 +115,16 @@ cf_err cf_store_abort_none(cf_store *s, const char *key, const char *upload_id, 
     return cf_store_key_check(key, e);
 }
 
+cf_err cf_store_uploads_none(cf_store *s, const char *prefix, cf_store_upload_fn fn, void *impl,
+                             cf_error *e)
+{
+    (void)prefix;
+    (void)fn;
+    (void)impl;
+    CF_FAIL(e, CF_ERR_UNSUPPORTED, "a repository of kind '%s' has no unfinished uploads to list",
+            s->ops->kind);
+}
+
 cf_err cf_store_versioning_off(cf_store *s, bool *ret_on, cf_error *e)
 {
     (void)s;

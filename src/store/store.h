@@ -95,6 +95,14 @@ typedef struct cf_store_entry {
 /* *ret_stop = true ends the listing early with success; an error becomes the listing's error. */
 typedef cf_err (*cf_store_list_fn)(void *impl, const cf_store_entry *entry, bool *ret_stop,
                                    cf_error *e);
+/* An upload that was begun and neither finished nor aborted; borrowed during the call. */
+typedef struct cf_store_upload {
+    const char *key;      /* relative to the repository */
+    const char *id;       /* as abort_upload() takes it */
+    int64_t begun_utc_ms; /* by the store's time; 0: not told */
+} cf_store_upload;
+/* An error becomes the listing's. */
+typedef cf_err (*cf_store_upload_fn)(void *impl, const cf_store_upload *upload, cf_error *e);
 /* An error stops the transfer and becomes its error. */
 typedef cf_err (*cf_store_sink)(void *impl, cf_slice bytes, cf_error *e);
 
@@ -151,6 +159,11 @@ typedef struct cf_store_ops {
     /* End an upload that another put left unfinished, by its put_upload_id(). One that is not there
      * (any more), and an empty id, are fine: a directory and memory know none. */
     cf_err (*abort_upload)(cf_store *s, const char *key, const char *upload_id, cf_error *e);
+    /* Uploads that were left unfinished below keys that start with prefix; fn may abort them.
+     * CF_ERR_UNSUPPORTED: the store has none, or cannot list them. That none is told is no proof:
+     * MinIO lists those of one whole key only. */
+    cf_err (*uploads_each)(cf_store *s, const char *prefix, cf_store_upload_fn fn, void *impl,
+                           cf_error *e);
     /* Does the place keep what is overwritten or deleted as older versions? Directory, memory:
      * false. A bucket whose versioning is suspended still holds the versions of before: true.
      * CF_ERR_DENIED when the key may not ask. */
@@ -199,6 +212,8 @@ CF_NODISCARD cf_err cf_store_range_check(const char *key, uint64_t size_bytes, u
 /* Of stores without multipart uploads, and without versions: only the key is checked. */
 CF_NODISCARD cf_err cf_store_abort_none(cf_store *s, const char *key, const char *upload_id,
                                         cf_error *e);
+CF_NODISCARD cf_err cf_store_uploads_none(cf_store *s, const char *prefix, cf_store_upload_fn fn,
+                                          void *impl, cf_error *e);
 CF_NODISCARD cf_err cf_store_versioning_off(cf_store *s, bool *ret_on, cf_error *e);
 
 /* probe.c: of several creates of one key at once, does exactly one win? Asked of keys of its own,

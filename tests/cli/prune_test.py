@@ -280,6 +280,72 @@ class Remote(ferry.Case):
             self.assertEqual(self.snapshots(self.url, env=env), runs[1:])   # it went; its objects are left to a key that may
             self.restore(self.url, self.dir / "t", env=env)
 
+    def killed_upload(self, server, env):
+        """A backup that is killed in its first multipart upload, before any journal; its run."""
+        tree = self.dir / "tree"
+        tree.mkdir(exist_ok=True)
+        (tree / "big").write_bytes(os.urandom(20 << 20))
+
+        def hook(call, when):
+            if when == "after_apply" and call.spec.name == "UploadPart":
+                process.kill()
+        server.hook = hook
+        process = subprocess.Popen([str(ferry.BINARY), "backup", "--repo", self.url, "--node", "kdb-1", "--profile", "directory", "--dir", str(tree)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+        process.wait(60)
+        server.hook = None
+        keys = [u.key.decode() for u in server.store.buckets["backups"].uploads.values()]
+        self.assertEqual(len(keys), 1)
+        return keys[0].split("/runs/")[1].split("/")[0]
+
+    def test_uploads_that_no_journal_names(self):
+        with ferry.fake_s3(page_size=1) as (server, env):
+            self.start(server, env)
+            self.backups(2)
+            run = self.killed_upload(server, env)
+            bucket = server.store.buckets["backups"]
+            self.assertFalse([k for k in bucket.keys if f"runs/{run}".encode() in k], "there was to be no journal")
+            kept = [server.store.create_upload("backups", key % run.encode(), {}, time.time())
+                    for key in (b"p/nodes/kdb-1/runs/%s/notes", b"p/nodes/kdb-2/runs/%s/0000000001-pack-x.zst", b"p-2/nodes/kdb-1/runs/%s/0000000001-pack-x.zst")]
+            self.assertEqual(self.prune("--keep-last", "1").summary["uploads_aborted"], 0, "it has its grace")
+            server.skew_s += DAY_S + 3600
+            self.assertEqual(self.prune("--keep-last", "1", "--dry-run").summary["uploads_aborted"], 1)
+            self.assertEqual(len(bucket.uploads), 4)
+            summary = self.prune("--keep-last", "1").summary
+            self.assertEqual((summary["fenced"], summary["uploads_aborted"]), (1, 1))
+            self.assertEqual(sorted(bucket.uploads), sorted(kept))
+            self.assertEqual(self.prune("--keep-last", "1").summary["uploads_aborted"], 0)
+            self.restore(self.url, self.dir / "t", env=env)
+
+    def test_uploads_that_cannot_be_listed(self):
+        cases = ({"no_list_uploads": True}, 0), ({"rules": [{"match": {"op": "ListMultipartUploads"}, "action": {"status": 405, "code": "MethodNotAllowed"}}]}, 0), \
+            ({"rules": [{"match": {"op": "ListMultipartUploads"}, "action": {"status": 403, "code": "AccessDenied"}}]}, 1)
+        for options, warnings in cases:
+            with self.subTest(**options), ferry.fake_s3(**options) as (server, env):
+                self.start(server, env)
+                self.backups(1)
+                self.killed_upload(server, env)
+                server.skew_s += DAY_S + 3600
+                result = self.prune("--keep-last", "1")
+                told = [x for x in result.lines if x["type"] == "warning"]
+                self.assertEqual(len(told), warnings, result)
+                for x in told:
+                    self.assertRegex(x["text"], "unfinished uploads may have been left: .*AccessDenied")
+                    self.assertIn("allow this key s3:ListBucketMultipartUploads", x["hint"])
+                self.assertEqual((result.summary["fenced"], result.summary["uploads_aborted"]), (1, 0))
+
+    def test_uploads_without_conditional_create(self):
+        """Nobody is fenced there: a week old, and the run dead."""
+        with ferry.fake_s3(no_conditional=True) as (server, env):
+            self.start(server, env)
+            self.backups(1)
+            self.killed_upload(server, env)
+            server.skew_s += 2 * DAY_S
+            self.assertEqual(self.prune("--keep-last", "1").summary["uploads_aborted"], 0)
+            server.skew_s += 6 * DAY_S
+            self.assertEqual(self.prune("--keep-last", "1").summary["uploads_aborted"], 1)
+            self.assertFalse(server.store.buckets["backups"].uploads)
+
     def test_interrupt(self):
         """SIGINT in the middle: 130, within 2 s, and the next prune finishes."""
         with ferry.fake_s3() as (server, env):

@@ -456,6 +456,82 @@ static void test_uploads(void **state)
     kit_deinit(&k);
 }
 
+static struct {
+    char keys[8][CF_KEY_LEN_MAX + 1];
+    size_t total;
+    int64_t begun_utc_ms;
+    cf_err err; /* behind the first of them */
+} told_uploads;
+
+static cf_err uploads_spy(cf_store *s, const char *prefix, cf_store_upload_fn fn, void *impl,
+                          cf_error *e_)
+{
+    (void)s;
+    assert_string_equal(prefix, "nodes/n/runs/");
+    for (size_t i = 0; i < told_uploads.total; i++) {
+        char id[8];
+        (void)snprintf(id, sizeof(id), "u%zu", i);
+        const cf_store_upload u = {
+            .key = told_uploads.keys[i], .id = id, .begun_utc_ms = told_uploads.begun_utc_ms};
+        CF_TRY(fn(impl, &u, e_));
+        CF_ENSURE(told_uploads.err == CF_OK, e_, told_uploads.err, "the list broke off");
+    }
+    return CF_OK;
+}
+
+static void tell_upload(const char *run, const char *name)
+{
+    (void)snprintf(told_uploads.keys[told_uploads.total++], sizeof(told_uploads.keys[0]),
+                   "nodes/n/runs/%s%s", run, name);
+}
+
+/* Uploads that no journal names: of runs that are decided, in this node's folder, of our shape. */
+static void test_uploads_listed(void **state)
+{
+    (void)state;
+    kit k;
+    kit_init(&k);
+    cf_store_ops ops = *k.f.store->ops;
+    ops.abort_upload = abort_spy;
+    ops.uploads_each = uploads_spy;
+    const cf_run base = kit_snapshot(&k, 1, 1, NULL);
+    const cf_run dead = kit_dead(&k, 2, 1, &base.id);
+    told_uploads.total = 0;
+    told_uploads.err = CF_OK;
+    told_uploads.begun_utc_ms = atomic_load(&k.f.clock.utc_ms);
+    tell_upload(dead.id.text, "/0000000009-pack-x.zst");
+    tell_upload(dead.id.text, "/notes.txt");
+    tell_upload("20261121T000000Z-12345678", "/0000000009-pack-x.zst"); /* without any trace */
+    tell_upload(base.id.text, "/0000000009-pack-y.zst");                /* of a committed run */
+    k.f.store->ops = &ops;
+    aborted[0] = '\0';
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_string_equal(aborted, "0000000009-pack-y.zst=u3 "); /* the dead one has its grace */
+    pass_s(&k.f, 2 * KIT_DAY_S);
+    const cf_run live = kit_dead(&k, 4, 1, &base.id); /* its lease is held */
+    tell_upload(live.id.text, "/0000000009-pack-z.zst");
+    aborted[0] = '\0';
+    cf_prune_opts dry = last_1;
+    dry.dry_run = true;
+    assert_ok(kit_prune(&k, &dry, &e));
+    assert_string_equal(aborted, "");
+    assert_int_equal(k.result.uploads_aborted, 2); /* what would be, as with objects */
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_string_equal(aborted, "0000000009-pack-x.zst=u0 0000000009-pack-y.zst=u3 ");
+    assert_int_equal(k.result.uploads_aborted, 2);
+    /* Behind a failure prune goes on, and says so; one that cannot list says nothing. */
+    told_uploads.err = CF_ERR_DENIED;
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_non_null(strstr(k.warned, "unfinished uploads may have been left: the list broke off"));
+    told_uploads.err = CF_ERR_UNSUPPORTED;
+    k.warned[0] = '\0';
+    assert_ok(kit_prune(&k, &last_1, &e));
+    assert_null(strstr(k.warned, "uploads"));
+    told_uploads.err = CF_ERR_INTERRUPTED;
+    assert_refused(kit_prune(&k, &last_1, &e), CF_ERR_INTERRUPTED, "the list broke off");
+    kit_deinit(&k);
+}
+
 /* --- refusals: nothing is deleted --- */
 
 static void test_usage(void **state)
@@ -717,6 +793,7 @@ int main(void)
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_uploads),
+        cmocka_unit_test(test_uploads_listed),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_damaged_root),
         cmocka_unit_test(test_damaged_newest),

@@ -37,6 +37,12 @@ static void stores_and_gives_back(void **state)
     }
 }
 
+static cf_err no_upload(void *impl, const cf_store_upload *upload, cf_error *e)
+{
+    (void)impl;
+    CF_FAIL(e, CF_ERR_FAILED, "upload '%s' of '%s' is listed", upload->id, upload->key);
+}
+
 static cf_err append(void *impl, cf_slice bytes, cf_error *e)
 {
     cf_buf *const b = impl;
@@ -113,6 +119,9 @@ static void says_what_is_absent(void **state)
     CHECK_ERR("delete of nothing", &e, CF_OK, s->ops->delete_many(s, keys, 0, NULL, &e));
     CHECK_ERR("abort of no upload", &e, CF_OK, s->ops->abort_upload(s, "c", "", &e));
     CHECK_ERR("abort of no key", &e, CF_ERR_USAGE, s->ops->abort_upload(s, "", "", &e));
+    const cf_err listed_uploads = s->ops->uploads_each(s, "nothing/", no_upload, NULL, &e);
+    CHECK("uploads where nothing is",
+          listed_uploads == CF_OK || listed_uploads == CF_ERR_UNSUPPORTED);
     CHECK("the neighbour stays", holds(s, "a/b", cf_slice_str("x")));
     CHECK_ERR("list where nothing is", &e, CF_OK, list_into(s, "nothing/", NULL, NULL, &l, &e));
     CHECK("list where nothing is", l.count == 0);
