@@ -12,7 +12,7 @@
 enum {
     LOCATION_BODY_MAX = 1024,
     EMPTY_PAGES_MAX = 10000, /* ours, in a row */
-    KEY_PAGES_MAX = 10000    /* ours, in a row that begin at one key: ids have no order */
+    KEY_PAGES_MAX = 1000,    /* ours, in a row that begin at one key: ids have no order */
 };
 
 cf_err s3_bucket_head(s3_client *c, cf_error *e)

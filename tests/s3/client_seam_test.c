@@ -531,6 +531,12 @@ static void test_lists_without_end_end(void **state)
     expect(&e, s3_uploads_list(s.client, NULL, ignore_upload, NULL, &e), CF_ERR_PROTOCOL,
            "10000 pages in a row were empty");
     assert_int_equal(s.note_total, 10001);
+    s.endless = false;
+    s.one_key = true;
+    s.note_total = 0;
+    expect(&e, s3_uploads_list(s.client, NULL, ignore_upload, NULL, &e), CF_ERR_PROTOCOL,
+           "1000 pages in a row were of key 'k' alone");
+    assert_int_equal(s.note_total, 1002); /* the first leads to the key */
     seam_deinit(&s);
 }
 

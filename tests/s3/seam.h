@@ -49,6 +49,7 @@ typedef struct seam {
     const char *body;
 
     bool endless; /* lists are empty pages, each with a token or marker of its own */
+    bool one_key; /* the list of uploads is pages of one key, its ids in turn */
 
     bool present; /* the object */
     uint64_t object_size;
