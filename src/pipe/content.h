@@ -24,7 +24,7 @@ enum {
     CF_CONTENT_SMALL_BYTES = 512 * 1024,     /* stored; a longer extent is streamed on its own */
     CF_CONTENT_AHEAD_TOTAL = 4096,           /* small extents fetched ahead */
     CF_CONTENT_GAP_BYTES = 32 * 1024,        /* ours: cheaper to read over than a request */
-    CF_CONTENT_BYTES = 9 * 1024 * 1024,      /* of a reader: window, context, buffers, connection */
+    CF_CONTENT_BYTES = 11 * 1024 * 1024,     /* of a reader: area, CF_FRAMES_BYTES, connection */
 };
 
 typedef struct cf_content_opts {
