@@ -120,6 +120,7 @@ typedef struct cf_restore_opts {
     const char *target;       /* directory; made when missing */
     const char *index_target; /* NULL: <target>/index */
     const char *owner;        /* NULL, or "user[:group]", names or numbers */
+    bool recheck; /* read each file back from the disk, and check chunks' and tables' own MD5 too */
     bool dry_run;
 } cf_restore_opts;
 
@@ -256,9 +257,11 @@ typedef struct cf_verify_opts {
     const char *node;       /* NULL: all */
     const char *snapshot;   /* NULL: "latest"; "all"; an id or a unique beginning of one */
     cf_verify_how how;
-    uint64_t part, parts;                                          /* PART: 1..parts */
-    uint64_t permille;                                             /* PERCENT: 1..1000 */
-    uint64_t bytes;                                                /* BYTES */
+    uint64_t part, parts; /* PART: 1..parts */
+    uint64_t permille;    /* PERCENT: 1..1000 */
+    uint64_t bytes;       /* BYTES */
+    bool
+        recheck; /* chunks' and tables' own MD5 too, though a backup checked it of the same bytes */
     void (*on_damage)(void *impl, const cf_verify_damage *damage); /* NULL: none */
     void *impl;
 } cf_verify_opts;

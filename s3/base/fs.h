@@ -76,6 +76,10 @@ typedef struct cf_fs_ops {
                     size_t *ret_len, cf_error *e);
     cf_err (*pwrite)(const cf_fs *fs, int fd, cf_slice s, uint64_t offset,
                      cf_error *e); /* all of it */
+    /* From here on what is read and written goes around the page cache, or (false) through it again.
+     * Never a failure: where the filesystem cannot, and from the first pwrite on whose memory, offset
+     * or length is no multiple of the disk's blocks (4096 is one of all), it goes through it. */
+    void (*set_direct)(const cf_fs *fs, int fd, bool on);
     cf_err (*truncate)(const cf_fs *fs, int fd, uint64_t size_bytes, cf_error *e);
     cf_err (*sync)(const cf_fs *fs, int fd, cf_error *e); /* file or directory */
     /* All of the filesystem that fd is on: one wait instead of one a file. */

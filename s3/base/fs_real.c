@@ -295,6 +295,15 @@ static cf_err real_pread(const cf_fs *fs, int fd, void *ret, size_t len, uint64_
     return CF_OK;
 }
 
+static void real_set_direct(const cf_fs *fs, int fd, bool on)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    (void)fs;
+    if (flags >= 0)
+        (void)fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
 static cf_err real_pwrite(const cf_fs *fs, int fd, cf_slice s, uint64_t offset, cf_error *e)
 {
     (void)fs;
@@ -302,10 +311,17 @@ static cf_err real_pwrite(const cf_fs *fs, int fd, cf_slice s, uint64_t offset, 
               "write %zu bytes at %llu: beyond what a file can have", s.len,
               (unsigned long long)offset);
     size_t done = 0;
+    bool again = false;
     while (done < s.len) {
         const ssize_t n = pwrite(fd, s.ptr + done, s.len - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EINVAL &&
+            !again) { /* not aligned, perhaps: the page cache takes it */
+            real_set_direct(fs, fd, /* on= */ false);
+            again = true;
+            continue;
+        }
         if (n < 0)
             return fs_fail_fd(errno, "write", fd, e);
         done += (size_t)n;
@@ -506,6 +522,7 @@ static const cf_fs_ops real_ops = {
     .list = real_list,
     .pread = real_pread,
     .pwrite = real_pwrite,
+    .set_direct = real_set_direct,
     .truncate = real_truncate,
     .sync = real_sync,
     .sync_fs = real_sync_fs,

@@ -48,6 +48,7 @@ cf_err cf_cli_restore(cf_cli *const c, cf_error *const e)
         .target = v->text[CF_OPT_TARGET],
         .index_target = v->text[CF_OPT_INDEX_TARGET],
         .owner = v->text[CF_OPT_OWNER],
+        .recheck = cf_values_on(v, CF_OPT_RECHECK),
         .dry_run = cf_values_on(v, CF_OPT_DRY_RUN),
     };
 

@@ -253,6 +253,14 @@ static const cf_option table[CF_OPT_COUNT] = {
                           {NULL, NULL},
                           ON(CF_CMD_VERIFY),
                           "read and check every byte; found whole, that is recorded"},
+    [CF_OPT_RECHECK] =
+        {"recheck",
+         0,
+         NULL,
+         {NULL, NULL},
+         ON(CF_CMD_RESTORE) | ON(CF_CMD_VERIFY),
+         "check chunks' and tables' own MD5 again, not only the SHA-256 of the bytes "
+         "it was checked of; a restore also reads each file back from the disk"},
     [CF_OPT_READ_DATA_SUBSET] =
         {"read-data-subset",
          0,

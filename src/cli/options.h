@@ -57,6 +57,7 @@ typedef enum cf_option_id {
     CF_OPT_DELETE_VERSIONS,
     CF_OPT_READ_DATA,
     CF_OPT_READ_DATA_SUBSET,
+    CF_OPT_RECHECK,
     CF_OPT_MAX_AGE,
     CF_OPT_FORCE,
     CF_OPT_WAIT_LOCK,

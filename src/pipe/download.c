@@ -30,6 +30,7 @@ static void wake_all(cf_download *const d)
 {
     CF_CHECK(pthread_cond_broadcast(&d->work) == 0);
     CF_CHECK(pthread_cond_broadcast(&d->caller) == 0);
+    CF_CHECK(pthread_cond_broadcast(&d->turn) == 0);
 }
 
 /* The first error counts. */
@@ -49,6 +50,29 @@ cf_err cf_download_check_stop(const cf_download *const d, cf_error *const e)
     CF_ENSURE(!atomic_load(&d->ended), e, CF_ERR_INTERRUPTED, "the download was given up");
     CF_ENSURE(!d->opts.world->stopping(d->opts.world->impl), e, CF_ERR_INTERRUPTED, "interrupted");
     return CF_OK;
+}
+
+/* ---- turns ---- */
+
+cf_err cf_download_turn_wait(cf_download *const d, const cf_download_file *const f,
+                             const uint64_t follows, uint64_t *const ret_hashed, cf_error *const e)
+{
+    HOLD(d);
+    d->turn_total++;
+    while (f->hashed < follows && d->failed == CF_OK && !d->leaving)
+        CF_CHECK(pthread_cond_wait(&d->turn, &d->lock) == 0);
+    d->turn_total--;
+    CF_ENSURE(f->hashed >= follows, e, CF_ERR_INTERRUPTED, "the download was given up");
+    *ret_hashed = f->hashed;
+    return CF_OK;
+}
+
+void cf_download_turn_pass(cf_download *const d, cf_download_file *const f, const uint64_t hashed)
+{
+    HOLD(d);
+    f->hashed = hashed;
+    if (d->turn_total > 0)
+        CF_CHECK(pthread_cond_broadcast(&d->turn) == 0);
 }
 
 /* ---- workers ---- */
@@ -82,16 +106,51 @@ static void batch_fill(cf_download *const d, cf_download_file *const first,
     }
 }
 
-/* With the lock: what this file has to do now; TASK_END: nothing. */
-static task_kind task_of(cf_download *const d, cf_download_file *const f,
+/* With the lock: is there a file for each worker? */
+static bool files_abound(const cf_download *const d)
+{
+    uint32_t total = 0;
+
+    for (const cf_download_file *f = d->files; f != NULL && total < d->worker_total; f = f->next)
+        total += !f->no_more_runs;
+    return total == d->worker_total;
+}
+
+/* With the lock: the next run of the file; false: none now. Behind another one it must fit a worker's
+ * buffer. */
+static bool run_take(const cf_download *const d, cf_download_file *const f,
+                     cf_run_of_frames *const run)
+{
+    const bool behind = f->runs_under_way > 0;
+    const uint64_t room = !behind && files_abound(d) ? CF_RUN_STORED_BYTES : CF_RUN_SHARED_BYTES;
+    const cf_run_cursor before = f->cursor;
+
+    if (f->no_more_runs)
+        return false;
+    if (!cf_run_next(f->extents, f->item.extent_total, room, &f->cursor, run)) {
+        f->no_more_runs = true;
+        return false;
+    }
+    if (behind && run->stored_bytes > CF_FRAMES_STORED_BYTES) {
+        f->cursor = before;
+        return false;
+    }
+    run->behind = behind;
+    f->runs_under_way++;
+    return true;
+}
+
+/* With the lock: what this file has to do now; TASK_END: nothing. shared: also behind another
+ * worker's run. */
+static task_kind task_of(cf_download *const d, cf_download_file *const f, const bool shared,
                          cf_run_of_frames *const run)
 {
     const bool small = is_small(f);
 
-    if (f->is_done || f->is_verifying || (small && !small_may_go(d)))
+    if (f->is_done || f->is_verifying || (small && !small_may_go(d)) ||
+        (f->runs_under_way > 0 && !shared))
         return TASK_END;
-    if (!f->no_more_runs && cf_run_next(f->extents, f->item.extent_total, &f->cursor, run)) {
-        f->runs_under_way++;
+    if (run_take(d, f, run)) {
         for (size_t i = 0; i < run->span_total; i++)
             run->spans[i].file = f;
         if (small) {
@@ -100,7 +159,6 @@ static task_kind task_of(cf_download *const d, cf_download_file *const f,
         }
         return TASK_FETCH;
     }
-    f->no_more_runs = true;
     if (f->runs_under_way > 0)
         return TASK_END;
     f->is_verifying = true;
@@ -115,7 +173,22 @@ static void busy_set(cf_download_worker *const w, const bool busy)
     w->is_busy = busy;
 }
 
-/* Waits for something to do; the oldest file goes first. */
+/* With the lock: of the oldest file that has one. */
+static task_kind task_find(cf_download_worker *const w, const bool shared,
+                           cf_download_file **const ret)
+{
+    for (cf_download_file *f = w->d->files; f != NULL; f = f->next) {
+        const task_kind kind = task_of(w->d, f, shared, &w->run);
+
+        if (kind == TASK_END)
+            continue;
+        *ret = f;
+        return kind;
+    }
+    return TASK_END;
+}
+
+/* Waits for something to do. */
 static task_kind task_take(cf_download_worker *const w, cf_download_file **const ret)
 {
     cf_download *const d = w->d;
@@ -123,11 +196,10 @@ static task_kind task_take(cf_download_worker *const w, cf_download_file **const
     HOLD(d);
     busy_set(w, false);
     while (d->failed == CF_OK && !d->leaving) {
-        for (cf_download_file *f = d->files; f != NULL; f = f->next) {
-            const task_kind kind = task_of(d, f, &w->run);
-            if (kind == TASK_END)
-                continue;
-            *ret = f;
+        task_kind kind = task_find(w, /* shared= */ false, ret);
+        if (kind == TASK_END)
+            kind = task_find(w, /* shared= */ true, ret);
+        if (kind != TASK_END) {
             busy_set(w, true);
             return kind;
         }
@@ -208,11 +280,15 @@ static cf_err monitor_init(cf_download *const d, cf_error *const e)
     d->sync_total++;
     CF_ENSURE(pthread_cond_init(&d->caller, NULL) == 0, e, CF_ERR_NO_MEMORY, "make a condition");
     d->sync_total++;
+    CF_ENSURE(pthread_cond_init(&d->turn, NULL) == 0, e, CF_ERR_NO_MEMORY, "make a condition");
+    d->sync_total++;
     return CF_OK;
 }
 
 static void monitor_deinit(cf_download *const d)
 {
+    if (d->sync_total > 4)
+        (void)pthread_cond_destroy(&d->turn);
     if (d->sync_total > 3)
         (void)pthread_cond_destroy(&d->caller);
     if (d->sync_total > 2)
@@ -230,8 +306,6 @@ static cf_err workers_start(cf_download *const d, cf_error *const e)
     for (; d->started_total < d->worker_total; d->started_total++) {
         cf_download_worker *const w = &d->workers[d->started_total];
         w->d = d;
-        w->buffer = cf_alloc(CF_DOWNLOAD_BUFFER_BYTES, 1);
-        CF_ENSURE(w->buffer != NULL, e, CF_ERR_NO_MEMORY, "allocate the buffer of a worker");
         CF_TRY(cf_frames_new(/* whole_frames= */ false, &w->frames, e));
         CF_ENSURE(pthread_create(&w->thread, NULL, run_worker, w) == 0, e, CF_ERR_NO_MEMORY,
                   "start thread %u", d->started_total + 1);
@@ -274,7 +348,6 @@ void cf_download_free(cf_download *const d)
     workers_join(d);
     for (uint32_t i = 0; d->workers != NULL && i < d->worker_total; i++) {
         cf_frames_free(d->workers[i].frames);
-        cf_free(d->workers[i].buffer);
     }
     for (cf_download_file *f = d->files, *next = NULL; f != NULL; f = next) {
         next = f->next;
@@ -368,6 +441,18 @@ static void file_put(cf_download *const d, cf_download_file *const f)
         CF_CHECK(pthread_cond_signal(&d->work) == 0);
 }
 
+/* What is written once, and read when the server starts, would only push other pages out. */
+static cf_err file_begin(const cf_download *const d, const cf_download_item *const item,
+                         cf_error *const e)
+{
+    const cf_fs *const fs = d->opts.fs;
+
+    CF_TRY(fs->ops->truncate(fs, item->fd, item->size_bytes, e));
+    if (item->size_bytes >= CF_DOWNLOAD_DIRECT_BYTES)
+        fs->ops->set_direct(fs, item->fd, /* on= */ true);
+    return CF_OK;
+}
+
 cf_err cf_download_add(cf_download *const d, const cf_download_item *const item, cf_error *const e)
 {
     CF_CLEANUP(cf_download_file_freep) cf_download_file *f = NULL;
@@ -379,8 +464,7 @@ cf_err cf_download_add(cf_download *const d, const cf_download_item *const item,
     CF_TRY(cf_download_file_new(&wanted, &f, e));
     CF_TRY(deliver_until(d, wanted.extent_total, e));
     if (!item->verify_only)
-        CF_TRY_AS(d->opts.fs->ops->truncate(d->opts.fs, item->fd, item->size_bytes, e), e,
-                  "file '%s'", item->name);
+        CF_TRY_AS(file_begin(d, item, e), e, "file '%s'", item->name);
     file_put(d, CF_STEAL(f));
     return CF_OK;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Download pipeline: ranged gets in parallel -> decompress -> write -> verify. Work items are runs
- * of frames, so that one large file is fetched and decoded by all workers at once. When a file's
- * last byte is written, its whole content is read back and held against its SHA-256 (and its own
- * trailing MD5), then it is synced. Memory: workers times a fixed amount, inside --memory.
+ * Download pipeline: ranged gets in parallel -> decompress -> hash -> write. Work items are runs of
+ * frames, so that one large file is fetched and decoded by all workers at once; its bytes are hashed
+ * in order, by whoever has the next ones, just before they are written. When all are, the hash is
+ * held against the file's SHA-256 (and its own trailing MD5), then it is synced. Memory: workers
+ * times a fixed amount, inside --memory.
  */
 #ifndef SRC_PIPE_DOWNLOAD_H
 #define SRC_PIPE_DOWNLOAD_H
@@ -27,10 +28,10 @@ typedef struct cf_download_item {
     const cf_extent *extents; /* copied */
     size_t extent_total;
     uint8_t sha256[32];
-    bool
-        ends_with_md5; /* a completed chunk, a table: the last 16 bytes are the MD5 of all before */
-    bool synced_later; /* the caller sees to it that it comes to disk */
-    bool verify_only;  /* the content is there already: read it back and compare, nothing is fetched
+    bool ends_with_md5; /* check it: the last 16 bytes are the MD5 of all before */
+    bool read_back;     /* once synced, the whole file is read from the disk and compared again */
+    bool synced_later;  /* the caller sees to it that it comes to disk */
+    bool verify_only; /* the content is there already: read it back and compare, nothing is fetched
                         */
 } cf_download_item;
 

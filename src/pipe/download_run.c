@@ -8,7 +8,7 @@
  * list, all of it. */
 static cf_span span_next(const cf_extent *const x, cf_run_cursor *const c, const uint64_t room)
 {
-    cf_span s = {.file_offset = x->file_offset + c->file_done};
+    cf_span s = {.file_offset = x->file_offset + c->file_done, .follows = c->file_end};
 
     if (x->frame_bytes == NULL) {
         s.stored_bytes = x->stored_bytes;
@@ -24,6 +24,7 @@ static cf_span span_next(const cf_extent *const x, cf_run_cursor *const c, const
     }
     c->stored_done += s.stored_bytes;
     c->file_done += s.file_bytes;
+    c->file_end = s.file_offset + s.file_bytes;
     return s;
 }
 
@@ -35,8 +36,8 @@ static bool goes_on(const cf_extent *const x, const cf_run_of_frames *const run,
            x->pack_offset + c->stored_done == run->pack_offset + run->stored_bytes;
 }
 
-bool cf_run_next(const cf_extent *const extents, const size_t total, cf_run_cursor *const c,
-                 cf_run_of_frames *const ret)
+bool cf_run_next(const cf_extent *const extents, const size_t total, const uint64_t room,
+                 cf_run_cursor *const c, cf_run_of_frames *const ret)
 {
     if (c->extent == total)
         return false;
@@ -44,17 +45,18 @@ bool cf_run_next(const cf_extent *const extents, const size_t total, cf_run_curs
     ret->pack_offset = extents[c->extent].pack_offset + c->stored_done;
     ret->stored_bytes = 0;
     ret->span_total = 0;
+    ret->behind = false;
     while (c->extent < total && ret->span_total < CF_RUN_SPANS_MAX) {
         const cf_extent *const x = &extents[c->extent];
-        if (!goes_on(x, ret, c) || ret->stored_bytes >= CF_RUN_STORED_BYTES)
+        if (!goes_on(x, ret, c) || ret->stored_bytes >= room)
             break;
-        if (ret->span_total > 0 && x->stored_bytes > CF_RUN_STORED_BYTES - ret->stored_bytes)
+        if (ret->span_total > 0 && x->stored_bytes > room - ret->stored_bytes)
             break; /* it begins the next run, and is shared out from there */
-        const cf_span s = span_next(x, c, CF_RUN_STORED_BYTES - ret->stored_bytes);
+        const cf_span s = span_next(x, c, room - ret->stored_bytes);
         ret->spans[ret->span_total++] = s;
         ret->stored_bytes += s.stored_bytes;
         if (c->file_done == x->file_bytes)
-            *c = (cf_run_cursor){.extent = c->extent + 1};
+            *c = (cf_run_cursor){.extent = c->extent + 1, .file_end = c->file_end};
     }
     return true;
 }
@@ -103,6 +105,9 @@ cf_err cf_extents_check(const cf_download_item *const item, cf_error *const e)
 {
     uint64_t end = 0;
 
+    CF_ENSURE(!item->ends_with_md5 || item->size_bytes >= CF_MD5_LEN, e, CF_ERR_DAMAGE,
+              "file '%s': its %llu bytes cannot end with an MD5", item->name,
+              (unsigned long long)item->size_bytes);
     for (size_t i = 0; i < item->extent_total; i++) {
         const cf_extent *const x = &item->extents[i];
         const unsigned long long at = x->file_offset;

@@ -44,6 +44,8 @@ static void test_nth_fails(void **state)
                 items[k] = t.item;
                 items[k].fd = kit_file(NULL, 0);
             }
+            for (size_t k = 0; k < 4; k++)
+                items[k].read_back = rows[i].where == AT_READ;
             atomic_store(counter_of(&t, rows[i].where), n);
             err = download(&t, items, 4, &e);
             atomic_store(counter_of(&t, rows[i].where), rows[i].where == AT_STOP ? -1 : 0);

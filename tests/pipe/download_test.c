@@ -135,14 +135,14 @@ static void test_runs(void **state)
     cf_run_of_frames run;
     uint64_t file_bytes = 0;
     for (size_t i = 0; i < 4; i++) {
-        assert_true(cf_run_next(extents, 5, &c, &run));
+        assert_true(cf_run_next(extents, 5, CF_RUN_STORED_BYTES, &c, &run));
         assert_int_equal(run.pack_offset, expected[i].offset);
         assert_int_equal(run.stored_bytes, expected[i].stored);
         assert_int_equal(run.span_total, expected[i].spans);
         for (size_t s = 0; s < run.span_total; s++)
             file_bytes += run.spans[s].file_bytes;
     }
-    assert_false(cf_run_next(extents, 5, &c, &run));
+    assert_false(cf_run_next(extents, 5, CF_RUN_STORED_BYTES, &c, &run));
     assert_int_equal(file_bytes, 20 * M + 1 + 12 * M + 40 * M);
 }
 

@@ -27,7 +27,7 @@ static const plan_row rows[] = {
     {"just below larger parts", 95, 2, PLAN(8, 2, 4, 5, 4), 2},
     {"larger parts", 96, 2, PLAN(8, 2, 3, 8, 3), 2},
     {"the default, 2 cores", 128, 2, PLAN(14, 2, 4, 8, 4), 2},
-    {"the default, 16 cores", 128, 16, PLAN(11, 4, 4, 8, 4), 12},
+    {"the default, 16 cores", 128, 16, PLAN(11, 4, 4, 8, 4), 11},
     {"1 GiB, 16 cores", 1024, 16, PLAN(84, 16, 8, 8, 16), 16},
     {"1 GiB, 2 cores: no more than is of use", 1024, 2, PLAN(28, 2, 8, 8, 16), 2},
     {"1 TiB, 1,000 jobs", 1024 * 1024, 1000, PLAN(276, 64, 8, 8, 16), 64},

@@ -85,6 +85,11 @@ static cf_err fault_close(const cf_fs *fs, int fd, cf_error *e)
     return hit ? injected(fs, "close", e) : err;
 }
 
+static void fault_set_direct(const cf_fs *fs, int fd, bool on)
+{
+    cf_fs_real()->ops->set_direct(fs, fd, on);
+}
+
 static const cf_fs_ops fault_ops = {
     .dir_open = fault_dir_open,
     .file_open = fault_file_open,
@@ -94,6 +99,7 @@ static const cf_fs_ops fault_ops = {
     .list = fault_list,
     .pread = fault_pread,
     .pwrite = fault_pwrite,
+    .set_direct = fault_set_direct,
     .truncate = fault_truncate,
     .sync = fault_sync,
     .sync_fs = fault_sync_fs,
