@@ -62,7 +62,14 @@ typedef struct cf_remote {
     const char *aws_profile; /* NULL: AWS_PROFILE, "default" */
     uint64_t memory_bytes;   /* 0: 128 MiB; 48 MiB at least */
     uint32_t jobs;           /* 0: the cores; 1..64 */
+    uint32_t
+        connections; /* to an S3 server at once, at most; 0: what memory and jobs ask for; 1..64 */
 } cf_remote;
+
+enum {
+    CF_LEVEL_MAX = 19,
+    CF_LEVEL_OFF = -1, /* stored as it is, in frames all the same */
+};
 
 typedef struct cf_init_result {
     char repository[33]; /* its id */
@@ -81,7 +88,11 @@ typedef struct cf_backup_opts {
     bool stopped, without_secondary_indexes, without_existence_filter, archive, full, dry_run;
     uint64_t max_truncation_bytes; /* 0: 256 MiB */
     uint64_t wait_lock_ms;         /* for a node that is busy; 0: CF_ERR_LOCKED at once */
-    int level;                     /* 0: 3 */
+    int level;                     /* of zstd: 0: 3; 1..CF_LEVEL_MAX; CF_LEVEL_OFF */
+    bool
+        adaptive; /* level is where it begins: it goes up while the network is what is slow, down while the
+                                      cores are, within memory_bytes; not with CF_LEVEL_OFF */
+    bool no_verify_source; /* chunks and tables are not held against their own MD5 */
     /* directory: */
     const char *dir;            /* the tree */
     const char *const *exclude; /* patterns, as the manual has them */
@@ -103,6 +114,9 @@ typedef struct cf_backup_result {
     uint64_t packs_new;
     uint64_t requests_total;
     uint64_t duration_ms;
+    uint64_t frames_new;      /* compressed and sent */
+    int level_min, level_max; /* of zstd, of those frames; 0: none, or CF_LEVEL_OFF */
+    double level_mean;
     /* directory: the snapshot stands without them, or with them as they were read. */
     uint64_t files_left_out; /* unreadable, vanished, too deep; sockets and the like do not count */
     uint64_t files_changed;  /* changed each time they were read */

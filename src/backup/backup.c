@@ -20,7 +20,11 @@ static void result_fill(const cf_backup *const b, cf_backup_result *const ret)
     cf_store_counts counts = {0};
     const cf_world *const w = b->ctx->world;
 
+    cf_upload_counts sent = {0};
+
     b->store->ops->get_counts(b->store, &counts);
+    if (b->upload != NULL)
+        cf_upload_get_counts(b->upload, &sent);
     *ret = (cf_backup_result){
         .files_total = b->totals.files_total,
         .files_new = b->totals.files_new,
@@ -32,6 +36,11 @@ static void result_fill(const cf_backup *const b, cf_backup_result *const ret)
         .packs_new = b->packs_new,
         .requests_total = counts.requests_total,
         .duration_ms = w->mono_ms(w->impl) - b->started_mono_ms,
+        .frames_new = sent.frames_total,
+        .level_min = sent.level_min,
+        .level_max = sent.level_max,
+        .level_mean =
+            sent.frames_total > 0 ? (double)sent.level_sum / (double)sent.frames_total : 0,
     };
     if (b->profile->shortfall != NULL) {
         cf_shortfall s = {0};
@@ -116,7 +125,7 @@ static cf_err memory_plan(const cf_backup_opts *const o, cf_memory_plan *const r
     const uint64_t memory = o->remote.memory_bytes != 0 ? o->remote.memory_bytes
                                                         : (uint64_t)CF_MEMORY_DEFAULT_MIB << 20;
 
-    return cf_memory_plan_make(memory, o->remote.jobs, ret, e);
+    return cf_memory_plan_make_for(memory, o->remote.jobs, o->remote.connections, ret, e);
 }
 
 cf_err cf_backup_run(const cf_ctx *const ctx, const cf_backup_opts *const opts,

@@ -12,6 +12,10 @@
 #include "s3/base/hash.h"
 #include "s3/base/num.h"
 
+_Static_assert((int)CF_LEVEL_MAX == (int)CF_UPLOAD_LEVEL_MAX &&
+                   (int)CF_LEVEL_OFF == (int)CF_UPLOAD_LEVEL_OFF,
+               "the public words for levels are the pipeline's");
+
 /* A new packs's key below runs/. Called by the pipeline, one thread at a time. */
 static cf_err next_pack(void *const impl, const char *const hint, char ret_key[CF_KEY_LEN_MAX + 1],
                         cf_error *const e)
@@ -88,6 +92,7 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
         l->cert_header = prior->cert_header;
         l->cert_footer = prior->cert_footer;
         memcpy(l->sha256, prior->sha256, sizeof(l->sha256));
+        l->md5_unchecked = prior->md5_unchecked;
         return CF_OK;
     case CF_ENTRY_INLINE:
         l->target = entry->target;
@@ -110,6 +115,7 @@ static cf_err line_fill_content(const cf_entry *const entry, const cf_file_line 
                                          entry->cert_tail_bytes);
         }
         memcpy(l->sha256, r->sha256, sizeof(l->sha256));
+        l->md5_unchecked = entry->ends_with_md5 && !r->item->ends_with_md5;
         return CF_OK;
     }
     CF_FAIL(e, CF_ERR_FAILED, "entry '%s' has no kind", entry->path);
@@ -239,7 +245,7 @@ static cf_err on_result(void *const impl, const cf_upload_result *const r, cf_er
     return tick(b, e);
 }
 
-static cf_upload_item item_of(const cf_pending *const p)
+static cf_upload_item item_of(const cf_backup *const b, const cf_pending *const p)
 {
     const cf_entry *const entry = p->entry;
     const cf_upload_how how = cf_backup_how(entry);
@@ -256,7 +262,7 @@ static cf_upload_item item_of(const cf_pending *const p)
         .size_bytes = entry->size_bytes,
         .own_pack = own_pack,
         .pack_hint = own_pack ? (slash != NULL ? slash + 1 : entry->path) : NULL,
-        .ends_with_md5 = entry->ends_with_md5,
+        .ends_with_md5 = entry->ends_with_md5 && !b->opts->no_verify_source,
         .may_change = entry->may_change,
         .sparse = entry->sparse,
         .prior = p->prior != NULL ? p->prior->extents : NULL,
@@ -291,7 +297,7 @@ static cf_err entry_add(cf_backup *const b, cf_entry *const entry, cf_error *con
     CF_TRY(cf_pending_new(entry, prior, &p, e));
     if (cf_backup_how(entry) == CF_UPLOAD_PARTS && p->prior != NULL && left == NULL)
         cf_sparse_strip(b, (cf_extent *)(uintptr_t)p->prior->extents, &p->prior->extent_total);
-    const cf_upload_item item = item_of(p);
+    const cf_upload_item item = item_of(b, p);
     pending_put(b, CF_STEAL(p));
     return cf_upload_add(b->upload, &item, e);
 }
@@ -324,6 +330,7 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
         .world = b->ctx->world,
         .memory = b->memory,
         .level = b->opts->level,
+        .adaptive = b->opts->adaptive,
         .runs_prefix = b->runs_prefix,
         .next_pack = next_pack,
         .on_result = on_result,
@@ -332,6 +339,10 @@ cf_err cf_backup_read(cf_backup *const b, cf_error *const e)
         .impl = b,
     };
 
+    if (b->opts->no_verify_source)
+        cf_backup_log(b, CF_LOG_INFO,
+                      "--no-verify-source: what is read is not held against its own MD5, and the "
+                      "snapshot says so of each file");
     CF_TRY(cf_sparse_load(b, e));
     CF_TRY(cf_journal_new(&b->repo, &b->claim.run, &b->journal, e));
     CF_TRY(cf_manifest_new(&manifest, &b->manifest, e));

@@ -43,7 +43,8 @@ static const cf_command table[CF_CMD_COUNT] = {
          "file (with -v), warning, and summary: snapshot, node, parent, dry_run, files_total, "
          "files_new, files_reused, bytes_source, bytes_read, "
          "bytes_changed, bytes_uploaded, packs_new, requests, files_left_out, files_changed, "
-         "duration_s",
+         "duration_s, frames_new, level_min, level_max, level_mean, "
+         "source_verified",
          0, 0, cf_cli_backup},
     [CF_CMD_LIST] = {"list", "list snapshots", "",
                      "Lists the snapshots of one node, or of all nodes of the repository, oldest "
@@ -443,5 +444,15 @@ cf_err cf_cli_remote(const cf_cli *const c, cf_remote *const ret, cf_error *cons
     CF_TRY(cf_values_number(v, CF_OPT_JOBS, 1, 64, &jobs, e));
     r.jobs = (uint32_t)jobs;
     *ret = r;
+    return CF_OK;
+}
+
+cf_err cf_cli_mover(const cf_cli *const c, cf_remote *const ret, cf_error *const e)
+{
+    uint64_t connections = 0;
+
+    CF_TRY(cf_values_number(&c->values, CF_OPT_CONNECTIONS, 1, 64, &connections, e));
+    CF_TRY(cf_cli_remote(c, ret, e));
+    ret->connections = (uint32_t)connections;
     return CF_OK;
 }

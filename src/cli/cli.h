@@ -49,6 +49,8 @@ cf_err cf_cli_version(cf_cli *c, cf_error *e);
 
 /* The flags of every command that goes to a repository. */
 CF_NODISCARD cf_err cf_cli_remote(const cf_cli *c, cf_remote *ret, cf_error *e);
+/* And of those that move much: --connections. */
+CF_NODISCARD cf_err cf_cli_mover(const cf_cli *c, cf_remote *ret, cf_error *e);
 
 void cf_manual_help(FILE *to, cf_command_id id);
 void cf_manual_overview(FILE *to);

@@ -2,6 +2,8 @@
  *
  * chunkferry backup
  */
+#include <string.h>
+
 #include "cli/cli.h"
 #include "s3/base/num.h"
 
@@ -13,7 +15,6 @@ static cf_err opts_fill(const cf_cli *const c, const char **const excludes, cons
     static const char *const modes[] = {"differential", "full", NULL};
     const cf_values *const v = &c->values;
     unsigned source = 0, mode = 0;
-    uint64_t level = 0;
     cf_backup_opts o = {
         .node = v->text[CF_OPT_NODE],
         .profile = v->text[CF_OPT_PROFILE] != NULL ? v->text[CF_OPT_PROFILE] : "kurrentdb",
@@ -28,21 +29,40 @@ static cf_err opts_fill(const cf_cli *const c, const char **const excludes, cons
         .exclude_total = cf_values_each(v, CF_OPT_EXCLUDE, excludes),
         .one_file_system = cf_values_on(v, CF_OPT_ONE_FILE_SYSTEM),
         .force = cf_values_on(v, CF_OPT_FORCE),
+        .adaptive = cf_values_on(v, CF_OPT_ADAPTIVE),
+        .no_verify_source = cf_values_on(v, CF_OPT_NO_VERIFY_SOURCE),
         .tags = tags,
         .tag_total = cf_values_each(v, CF_OPT_TAG, tags),
     };
 
-    CF_TRY(cf_cli_remote(c, &o.remote, e));
+    CF_TRY(cf_cli_mover(c, &o.remote, e));
     CF_TRY(cf_values_choice(v, CF_OPT_SOURCE, sources, &source, e));
     CF_TRY(cf_values_choice(v, CF_OPT_MODE, modes, &mode, e));
     CF_TRY(cf_values_size(v, CF_OPT_MAX_TRUNCATION, &o.max_truncation_bytes, e));
     CF_TRY(cf_values_duration(v, CF_OPT_WAIT_LOCK, &o.wait_lock_ms, e));
-    CF_TRY(cf_values_number(v, CF_OPT_LEVEL, 1, 9, &level, e));
+    CF_TRY(cf_values_level(v, CF_OPT_COMPRESSION, &o.level, e));
+    CF_ENSURE(!o.adaptive || o.level != CF_LEVEL_OFF, e, CF_ERR_USAGE,
+              "'--adaptive' chooses a level, '--compression off' has none\nHINT: leave one of them "
+              "out");
     o.stopped = source == 1;
     o.full = mode == 1;
-    o.level = (int)level;
     *ret = o;
     return CF_OK;
+}
+
+/* What was asked for, and what came of it. */
+static void level_print(cf_output *const out, const cf_backup_opts *const o,
+                        const cf_backup_result *const r)
+{
+    if (r->frames_new == 0 || (o->level == 0 && !o->adaptive))
+        return;
+    if (o->level == CF_LEVEL_OFF)
+        cf_output_text(out, "  level   off: stored as it is\n");
+    else if (o->adaptive)
+        cf_output_text(out, "  level   %d to %d, %.1f on average\n", r->level_min, r->level_max,
+                       r->level_mean);
+    else
+        cf_output_text(out, "  level   %d\n", r->level_min);
 }
 
 static void text_print(cf_output *const out, const cf_backup_opts *const o,
@@ -77,6 +97,9 @@ static void text_print(cf_output *const out, const cf_backup_opts *const o,
                        "  not whole: %llu left out, %llu changed while they were read; see the "
                        "warnings\n",
                        (unsigned long long)r->files_left_out, (unsigned long long)r->files_changed);
+    level_print(out, o, r);
+    if (o->no_verify_source)
+        cf_output_text(out, "  source  not held against its own MD5 (--no-verify-source)\n");
     cf_output_text(out, "  time    %llu.%llu s\n", (unsigned long long)(r->duration_ms / 1000),
                    (unsigned long long)(r->duration_ms % 1000 / 100));
 }
@@ -106,7 +129,8 @@ cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
     cf_output_object(
         c->output,
         json_pack(
-            "{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+            "{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, "
+            "s:I, s:i, s:i, s:f, s:b}",
             "type", "summary", "snapshot", r.snapshot, "node", o.node, "parent", r.parent,
             "dry_run", (int)o.dry_run, "files_total", (json_int_t)r.files_total, "files_new",
             (json_int_t)r.files_new, "files_reused", (json_int_t)r.files_reused, "bytes_source",
@@ -114,6 +138,8 @@ cf_err cf_cli_backup(cf_cli *const c, cf_error *const e)
             (json_int_t)r.bytes_changed, "bytes_uploaded", (json_int_t)r.bytes_uploaded,
             "packs_new", (json_int_t)r.packs_new, "requests", (json_int_t)r.requests_total,
             "files_left_out", (json_int_t)r.files_left_out, "files_changed",
-            (json_int_t)r.files_changed, "duration_s", (double)r.duration_ms / 1000.0));
+            (json_int_t)r.files_changed, "duration_s", (double)r.duration_ms / 1000.0, "frames_new",
+            (json_int_t)r.frames_new, "level_min", r.level_min, "level_max", r.level_max,
+            "level_mean", r.level_mean, "source_verified", (int)!o.no_verify_source));
     return strict_check(c, &r, e);
 }

@@ -386,7 +386,7 @@ static cf_err opts_fill(const cf_cli *const c, cf_bench_opts *const ret, cf_erro
     const cf_values *const v = &c->values;
     const char *const connections = v->text[CF_OPT_CONNECTIONS];
     cf_bench_opts o = {0};
-    uint64_t number = 0, level = 0;
+    uint64_t number = 0;
 
     CF_TRY(cf_cli_remote(c, &o.remote, e));
     CF_TRY(cf_values_size(v, CF_OPT_SIZE, &o.size_bytes, e));
@@ -394,12 +394,11 @@ static cf_err opts_fill(const cf_cli *const c, cf_bench_opts *const ret, cf_erro
         number = CF_BENCH_CONNECTIONS_MAX;
     else
         CF_TRY(cf_values_number(v, CF_OPT_CONNECTIONS, 1, CF_BENCH_CONNECTIONS_MAX, &number, e));
-    CF_TRY(cf_values_number(v, CF_OPT_LEVEL, 1, 19, &level, e));
+    CF_TRY(cf_values_level(v, CF_OPT_COMPRESSION, &o.level, e));
     CF_ENSURE(v->text[CF_OPT_DB] == NULL || v->text[CF_OPT_DIR] == NULL, e, CF_ERR_USAGE,
               "both --db and --dir are given\nHINT: one directory to take a sample of");
     o.dir = v->text[CF_OPT_DB] != NULL ? v->text[CF_OPT_DB] : v->text[CF_OPT_DIR];
     o.connections = (uint32_t)number;
-    o.level = (int)level;
     *ret = o;
     return CF_OK;
 }

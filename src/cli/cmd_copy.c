@@ -20,7 +20,7 @@ static cf_err opts_fill(const cf_cli *const c, cf_copy_opts *const ret, cf_error
         .dry_run = cf_values_on(v, CF_OPT_DRY_RUN),
     };
 
-    CF_TRY(cf_cli_remote(c, &o.remote, e));
+    CF_TRY(cf_cli_mover(c, &o.remote, e));
     CF_TRY(cf_values_duration(v, CF_OPT_WAIT_LOCK, &o.wait_lock_ms, e));
     o.to = o.remote;
     o.to.url = v->text[CF_OPT_TO_REPO];

@@ -52,7 +52,7 @@ cf_err cf_cli_restore(cf_cli *const c, cf_error *const e)
         .dry_run = cf_values_on(v, CF_OPT_DRY_RUN),
     };
 
-    CF_TRY(cf_cli_remote(c, &o.remote, e));
+    CF_TRY(cf_cli_mover(c, &o.remote, e));
     CF_TRY(cf_restore_run(c->ctx, &o, &r, e));
     text_print(c->output, &o, &r);
     cf_output_object(

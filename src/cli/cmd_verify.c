@@ -199,7 +199,7 @@ cf_err cf_cli_verify(cf_cli *const c, cf_error *const e)
     cf_verify_result r = {0};
     cf_remote other = {0};
 
-    CF_TRY(cf_cli_remote(c, &o.remote, e));
+    CF_TRY(cf_cli_mover(c, &o.remote, e));
     CF_TRY(how_take(v, &o, e));
     other = o.remote;
     other.url = v->text[CF_OPT_OTHER_REPO];

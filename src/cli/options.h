@@ -36,7 +36,9 @@ typedef enum cf_option_id {
     CF_OPT_WITHOUT_EXISTENCE_FILTER,
     CF_OPT_ARCHIVE,
     CF_OPT_MAX_TRUNCATION,
-    CF_OPT_LEVEL,
+    CF_OPT_COMPRESSION,
+    CF_OPT_ADAPTIVE,
+    CF_OPT_NO_VERIFY_SOURCE,
     CF_OPT_DIR,
     CF_OPT_EXCLUDE,
     CF_OPT_ONE_FILE_SYSTEM,
@@ -68,9 +70,9 @@ typedef enum cf_option_id {
     CF_OPT_INDEX_TARGET,
     CF_OPT_OWNER,
     CF_OPT_SIZE,
-    CF_OPT_CONNECTIONS,
     CF_OPT_MEMORY,
     CF_OPT_JOBS,
+    CF_OPT_CONNECTIONS,
     CF_OPT_DRY_RUN,
     CF_OPT_JSON,
     CF_OPT_VERBOSE,
@@ -141,6 +143,8 @@ CF_NODISCARD cf_err cf_values_size(const cf_values *v, cf_option_id id, uint64_t
                                    cf_error *e);
 CF_NODISCARD cf_err cf_values_number(const cf_values *v, cf_option_id id, uint64_t min,
                                      uint64_t max, uint64_t *ret, cf_error *e);
+/* 1..CF_LEVEL_MAX, or "off": CF_LEVEL_OFF. */
+CF_NODISCARD cf_err cf_values_level(const cf_values *v, cf_option_id id, int *ret, cf_error *e);
 /* "90s", "10m", "26h", "2d", "1w", or several of them in that order: "1d12h". At least a second. */
 CF_NODISCARD cf_err cf_values_duration(const cf_values *v, cf_option_id id, uint64_t *ret_ms,
                                        cf_error *e);

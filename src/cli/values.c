@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "chunkferry/chunkferry.h"
 #include "cli/options.h"
 #include "s3/base/num.h"
 
@@ -55,6 +56,20 @@ static uint64_t duration_unit_ms(const char letter)
             return units[i].s * 1000;
     }
     return 0;
+}
+
+cf_err cf_values_level(const cf_values *const v, const cf_option_id id, int *const ret,
+                       cf_error *const e)
+{
+    uint64_t level = 0;
+
+    if (v->text[id] != NULL && strcmp(v->text[id], "off") == 0) {
+        *ret = CF_LEVEL_OFF;
+        return CF_OK;
+    }
+    CF_TRY(cf_values_number(v, id, 1, CF_LEVEL_MAX, &level, e));
+    *ret = (int)level;
+    return CF_OK;
 }
 
 /* 0: it is none. Units go down: "1d12h", never "12h1d", which is more likely a slip. */

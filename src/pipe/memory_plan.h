@@ -25,10 +25,13 @@ uint64_t cf_memory_plan_bytes(const cf_memory_plan *p);
 /* The plan for another level than 3, whose zstd contexts are larger: fewer frames, then fewer
  * workers. level 1..CF_UPLOAD_LEVEL_MAX. CF_ERR_USAGE when one worker and one frame do not fit. */
 CF_NODISCARD cf_err cf_memory_plan_fit_level(cf_memory_plan *p, int level, cf_error *e);
-/* Bytes of a worker at that level. */
+/* Bytes of a worker at that level, or CF_UPLOAD_LEVEL_OFF. */
 uint64_t cf_memory_worker_bytes(int level);
 /* Of the parent's segments that a cursor keeps. memory_bytes 0: CF_MEMORY_DEFAULT_MIB. */
 uint64_t cf_memory_cache_bytes(uint64_t memory_bytes);
+uint32_t cf_memory_plan_least_mib(int level); /* the least --memory for it, whatever --jobs is */
+/* The highest level that leaves the plan its workers, and each of them two frames. */
+int cf_memory_plan_best_level(const cf_memory_plan *p);
 
 /* Processors this process may run on, at least 1. */
 uint32_t cf_cores(void);

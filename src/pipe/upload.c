@@ -29,8 +29,10 @@ static cf_err opts_check(const cf_upload_opts *const o, cf_error *const e)
               CF_UPLOAD_LANES_MIN);
     CF_ENSURE(m->parts_in_flight >= m->lanes, e, CF_ERR_USAGE,
               "the memory plan has %u part buffers for %u lanes", m->parts_in_flight, m->lanes);
-    CF_ENSURE(o->level >= 0 && o->level <= CF_UPLOAD_LEVEL_MAX, e, CF_ERR_USAGE,
+    CF_ENSURE(o->level >= CF_UPLOAD_LEVEL_OFF && o->level <= CF_UPLOAD_LEVEL_MAX, e, CF_ERR_USAGE,
               "compression level %d is not in 1..%d", o->level, CF_UPLOAD_LEVEL_MAX);
+    CF_ENSURE(!o->adaptive || o->level != CF_UPLOAD_LEVEL_OFF, e, CF_ERR_USAGE,
+              "compression is off and adaptive at once\nHINT: leave one of them out");
     return CF_OK;
 }
 
@@ -92,7 +94,12 @@ cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_l
     CF_NEW(u, e);
     u->opts = *opts;
     u->opts.level = opts->level != 0 ? opts->level : LEVEL_DEFAULT;
-    CF_TRY(cf_memory_plan_fit_level(&u->opts.memory, u->opts.level, e));
+    u->adapt = (cf_adapt){.level = u->opts.level, .level_max = u->opts.level};
+    if (opts->adaptive) {
+        const int best = cf_memory_plan_best_level(&u->opts.memory);
+        u->adapt.level_max = best > u->opts.level ? best : u->opts.level;
+    }
+    CF_TRY(cf_memory_plan_fit_level(&u->opts.memory, u->adapt.level_max, e));
     u->limits.pack_source_max =
         limits->pack_source_max != 0 ? limits->pack_source_max : CF_PACK_SOURCE_MAX;
     u->limits.shared_cut_bytes =

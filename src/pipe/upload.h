@@ -29,12 +29,17 @@ enum { CF_MEMORY_MIN_MIB = 48, CF_MEMORY_DEFAULT_MIB = 128 };
  * buffers. */
 CF_NODISCARD cf_err cf_memory_plan_make(uint64_t memory_bytes, uint32_t jobs, cf_memory_plan *ret,
                                         cf_error *e);
+/* The same for at most so many connections to the server, 1..64: as many parts in flight, as far as
+ * memory goes. 0: cf_memory_plan_make(). */
+CF_NODISCARD cf_err cf_memory_plan_make_for(uint64_t memory_bytes, uint32_t jobs,
+                                            uint32_t connections, cf_memory_plan *ret, cf_error *e);
 
 enum {
     CF_UPLOAD_ITEMS_MAX =
         64, /* handed in and not handed back: what the caller must be able to keep open */
-    CF_UPLOAD_LANES_MIN = 2, /* one may be waiting for more of the shared pack */
-    CF_UPLOAD_LEVEL_MAX = 9, /* ours: a zstd context has 13 MiB at level 9, 50 at 12 */
+    CF_UPLOAD_LANES_MIN = 2,  /* one may be waiting for more of the shared pack */
+    CF_UPLOAD_LEVEL_MAX = 19, /* zstd's own without --ultra: a context has 50 MiB at 19 */
+    CF_UPLOAD_LEVEL_OFF = -1, /* frames of stored bytes: zstd's quickest level finds nothing */
 };
 
 typedef enum cf_upload_how {
@@ -85,6 +90,9 @@ typedef struct cf_upload_counts {
     uint64_t sent_source_bytes; /* source bytes in new packs */
     uint64_t packs_total;
     uint64_t stored_bytes; /* of finished packs */
+    uint64_t frames_total; /* compressed */
+    uint64_t level_sum;    /* of their levels; off counts as 0 */
+    int level_min, level_max;
 } cf_upload_counts;
 
 typedef struct cf_upload_opts {
@@ -92,8 +100,10 @@ typedef struct cf_upload_opts {
     const cf_fs *fs;
     const cf_world *world;
     cf_memory_plan memory;
-    int level; /* 0: 3; 1..CF_UPLOAD_LEVEL_MAX. A higher one takes its memory from the frames, then
-                  from the workers */
+    int level; /* 0: 3; 1..CF_UPLOAD_LEVEL_MAX, CF_UPLOAD_LEVEL_OFF. A higher one takes its memory
+                  from the frames, then from the workers */
+    bool adaptive; /* level is the first frame's; then pipe/adapt.h, up to what leaves every worker
+                      enough frames. Not with CF_UPLOAD_LEVEL_OFF */
     const char *runs_prefix; /* "nodes/<node>/runs/" */
     /* Gives the key below runs_prefix for the next pack: "<run>/<seq>-pack-<hint>.zst", in order.
      * Called on one thread of the pipeline's own, with no lock held, while the caller's thread goes

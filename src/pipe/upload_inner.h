@@ -34,6 +34,7 @@
 
 #include <pthread.h>
 
+#include "pipe/adapt.h"
 #include "pipe/memory_plan.h"
 #include "pipe/upload.h"
 #include "s3/base/cleanup.h"
@@ -141,6 +142,8 @@ struct cf_upload {
     uint32_t unpacked_total;
     cf_upload_pack *packs, *packs_last, *packs_untaken;
     uint64_t read_at, hashed_at, taken_at, packed_at; /* pieces so far */
+    uint32_t unsent_total; /* blocks that are packed, and no lane has taken */
+    cf_adapt adapt;
     cf_upload_counts counts;
 
     cf_piece ring[CF_UPLOAD_RING_TOTAL];

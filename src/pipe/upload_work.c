@@ -18,6 +18,8 @@ _Static_assert(CF_BLOCK_BYTES >= ZSTD_COMPRESSBOUND(CF_FRAME_BYTES), "a block ho
 typedef struct worker {
     ZSTD_CCtx *zstd; /* owned */
     cf_block *spare;
+    int level; /* of the piece at hand */
+    int set;   /* of zstd; 0: none yet */
 } worker;
 
 static void worker_deinit(worker *const w)
@@ -39,7 +41,6 @@ static cf_err worker_init(worker *const w, cf_upload *const u, cf_error *const e
 {
     w->zstd = ZSTD_createCCtx();
     CF_ENSURE(w->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a zstd context");
-    CF_TRY(zstd_set(w->zstd, ZSTD_c_compressionLevel, u->opts.level, e));
     CF_TRY(zstd_set(w->zstd, ZSTD_c_checksumFlag, 1, e));
 
     CF_UPLOAD_HOLD(u);
@@ -70,10 +71,22 @@ static cf_err part_look(cf_piece *const p, cf_error *const e)
     return CF_OK;
 }
 
+/* Off: at its lowest level zstd looks for so little that it stores the bytes as they are. */
+static cf_err level_set(worker *const w, cf_error *const e)
+{
+    if (w->level == w->set)
+        return CF_OK;
+    CF_TRY(zstd_set(w->zstd, ZSTD_c_compressionLevel,
+                    w->level == CF_UPLOAD_LEVEL_OFF ? ZSTD_minCLevel() : w->level, e));
+    w->set = w->level;
+    return CF_OK;
+}
+
 static cf_err piece_compress(worker *const w, cf_piece *const p, cf_error *const e)
 {
     cf_block *const raw = p->block;
     CF_CHECK(raw != NULL && w->spare != NULL);
+    CF_TRY(level_set(w, e));
     /* Knows the length, so the frame says it. */
     const size_t len =
         ZSTD_compress2(w->zstd, w->spare->data, CF_BLOCK_BYTES, raw->data, p->source_bytes);
@@ -94,20 +107,50 @@ static cf_err piece_work(worker *const w, cf_piece *const p, cf_error *const e)
     return p->kind == CF_PIECE_NEW ? piece_compress(w, p, e) : CF_OK;
 }
 
-static cf_piece *piece_take(cf_upload *const u)
+/* With the lock. */
+static int level_choose(cf_upload *const u, const cf_piece *const p)
+{
+    const uint64_t raw = u->read_at - u->taken_at;
+    const uint32_t blocks = u->opts.memory.frame_buffers;
+
+    if (!u->opts.adaptive || p->block == NULL)
+        return u->adapt.level;
+    return cf_adapt_next(&u->adapt, &(cf_adapt_look){.blocks = blocks,
+                                                     .raw = raw < blocks ? (uint32_t)raw : blocks,
+                                                     .unsent = u->unsent_total});
+}
+
+static cf_piece *piece_take(cf_upload *const u, int *const ret_level)
 {
     CF_UPLOAD_HOLD(u);
 
     while (!cf_upload_ended(u) && u->taken_at == u->hashed_at)
         cf_upload_wait(u, CF_STAGE_WORK);
-    return cf_upload_ended(u) ? NULL : cf_upload_piece_at(u, u->taken_at++);
+    if (cf_upload_ended(u))
+        return NULL;
+    cf_piece *const p = cf_upload_piece_at(u, u->taken_at++);
+    *ret_level = level_choose(u, p);
+    return p;
+}
+
+/* With the lock. */
+static void level_count(cf_upload_counts *const c, const int level)
+{
+    const int shown = level == CF_UPLOAD_LEVEL_OFF ? 0 : level;
+
+    c->level_min = c->frames_total == 0 || shown < c->level_min ? shown : c->level_min;
+    c->level_max = shown > c->level_max ? shown : c->level_max;
+    c->level_sum += (uint64_t)shown;
+    c->frames_total++;
 }
 
 /* A block that holds nothing to send goes back at once. */
-static void piece_done(cf_upload *const u, cf_piece *const p)
+static void piece_done(cf_upload *const u, cf_piece *const p, const int level)
 {
     CF_UPLOAD_HOLD(u);
 
+    if (p->kind == CF_PIECE_NEW)
+        level_count(&u->counts, level);
     if (p->kind != CF_PIECE_NEW && p->block != NULL) {
         cf_upload_give_block(u, p->block);
         p->block = NULL;
@@ -125,14 +168,14 @@ void *cf_upload_run_worker(void *const upload)
     cf_err err = worker_init(&w, u, &e);
 
     while (err == CF_OK) {
-        cf_piece *const p = piece_take(u);
+        cf_piece *const p = piece_take(u, &w.level);
         if (p == NULL)
             return NULL;
         err = cf_upload_check_stop(u, &e);
         if (err == CF_OK)
             err = piece_work(&w, p, &e);
         if (err == CF_OK)
-            piece_done(u, p);
+            piece_done(u, p, w.level);
     }
     cf_upload_fail(u, err, &e);
     return NULL;

@@ -67,6 +67,7 @@ typedef struct cf_file_line {
     cf_slice cert_header, cert_footer; /* certificate; empty: none */
     bool has_sha256;                   /* every file that is not withheld */
     uint8_t sha256[32];                /* of the whole content, holes as zeros */
+    bool md5_unchecked; /* it ends with an MD5 of its own that nobody held it against */
     bool is_inline;
     cf_slice content; /* inline; its length is size_bytes */
     bool is_withheld; /* policy kept the content out: no extents, not inline; a restore must say so,

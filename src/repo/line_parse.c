@@ -251,6 +251,7 @@ static cf_err get_content(const json_t *const o, cf_line_store *const s, cf_file
     CF_ENSURE(withheld == NULL || json_is_boolean(withheld), e, CF_ERR_DAMAGE,
               "'withheld' is not true or false");
     l->is_withheld = json_is_true(withheld);
+    l->md5_unchecked = json_is_true(json_object_get(o, "md5_unchecked"));
     if (l->type == CF_LINE_FILE)
         CF_TRY(cf_json_get_u64(o, "size", 0, CF_NUMBER_MAX, &l->size_bytes, e));
     l->has_sha256 = json_object_get(o, "sha256") != NULL;

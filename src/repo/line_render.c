@@ -68,6 +68,8 @@ static cf_err put_content(cf_buf *const b, const cf_file_line *const l, cf_error
         CF_TRY(cf_buf_append_str(b, ",\"sha256\":", e));
         CF_TRY(cf_json_put_sha256(b, l->sha256, e));
     }
+    if (l->md5_unchecked)
+        CF_TRY(cf_buf_append_str(b, ",\"md5_unchecked\":true", e));
     if (l->is_withheld)
         CF_TRY(cf_buf_append_str(b, ",\"withheld\":true", e));
     if (l->is_inline) {

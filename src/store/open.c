@@ -77,7 +77,9 @@ cf_err cf_store_open(const cf_ctx *const ctx, const cf_remote *const remote,
         .ca_bundle = remote->ca_bundle,
         .profile = remote->aws_profile,
         .user_agent = "chunkferry/" CF_VERSION,
-        .connections_max = sizes != NULL ? sizes->connections : 0,
+        .connections_max = remote->connections != 0 ? remote->connections
+                           : sizes != NULL          ? sizes->connections
+                                                    : 0,
         .part_bytes = sizes != NULL ? sizes->part_bytes : 0,
         .parts_in_flight_max = sizes != NULL ? sizes->parts_in_flight : 0,
         .world = ctx->world,

@@ -9,7 +9,8 @@
 #include "s3/base/fs.h"
 #include "store/store.h"
 
-/* part_bytes, parts_in_flight, connections: of the S3 client; 0: its defaults.
+/* part_bytes, parts_in_flight, connections: of the S3 client; 0: its defaults. The remote's own
+ * connections count before these.
  * Errors: CF_ERR_USAGE for a URL or flag that is wrong, CF_ERR_CREDENTIALS. Nothing is asked of the
  * server yet. */
 typedef struct cf_store_sizes {

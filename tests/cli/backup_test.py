@@ -320,9 +320,9 @@ class Flags(pieces.Small):
 
     def test_level_and_memory_do_not_change_the_snapshot(self):
         url = self.repository()
-        for node, words in (("a", ["--level", 1]), ("b", ["--level", 9, "--jobs", 1]), ("c", ["--memory", "64MiB", "--jobs", 8])):
+        for node, words in (("a", ["--compression", 1]), ("b", ["--compression", 9, "--jobs", 1]), ("c", ["--memory", "64MiB", "--jobs", 8])):
             self.backup(url, self.shared / "node", *words, node=node)
-            self.restore(url, self.dir / node, *[w for w in words if words[0] != "--level"], node=node)
+            self.restore(url, self.dir / node, *[w for w in words if words[0] != "--compression"], node=node)
             self.assert_same_tree(self.shared / "node", self.dir / node, ongoing=["chunk-000003.000000"])
 
 

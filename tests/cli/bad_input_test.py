@@ -54,8 +54,8 @@ class Words(pieces.Small):
         for words, message in ((["--jobs", "0"], "'--jobs 0' is outside 1 to 64"), (["--jobs", "65"], "'--jobs 65' is outside 1 to 64"),
                                (["--jobs", "two"], "'--jobs two' is no number"), (["--jobs", ""], "is no number"),
                                (["--jobs", "-1"], "is no number"), (["--memory", "1MiB"], "--memory"), (["--memory", "0"], "--memory"),
-                               (["--memory", "47MiB"], "--memory"), (["--memory", "lots"], "is no size"), (["--level", "20"], "outside 1 to 9"),
-                               (["--level", "0"], "outside 1 to 9"), (["--mode", "quick"], "is neither 'differential' nor 'full'"),
+                               (["--memory", "47MiB"], "--memory"), (["--memory", "lots"], "is no size"), (["--compression", "20"], "outside 1 to 19"),
+                               (["--compression", "0"], "outside 1 to 19"), (["--mode", "quick"], "is neither 'differential' nor 'full'"),
                                (["--source", "running"], "is neither 'live' nor 'stopped'"), (["--profile", "oracle"], "'oracle' is not known"),
                                (["--max-truncation", "x"], "is no size")):
             self.refused(2, message, *backup, *words)

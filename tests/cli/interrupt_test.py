@@ -298,7 +298,7 @@ class Interrupt(ferry.Case):
             file.truncate(16 << 30)
         url = self.repository()
         for after_s in (0.5, 1.5):
-            process = self.start(*self.backup_words(url, source), "--level", "9")
+            process = self.start(*self.backup_words(url, source), "--compression", "9")
             time.sleep(after_s)
             self.stop(process, f"level 9 and 16 GiB of holes after {after_s} s")
             self.assertEqual(self.leftovers(), [])

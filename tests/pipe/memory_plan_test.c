@@ -98,7 +98,8 @@ static void test_zstd_contexts_fit(void **state)
     (void)state;
     uint8_t *const from = calloc(1, CF_FRAME_BYTES);
     uint8_t *const to = calloc(1, CF_BLOCK_BYTES);
-    kit_fill_bytes(from, CF_FRAME_BYTES, KIT_TEXT, 1);
+    kit_fill_bytes(from, CF_FRAME_BYTES, KIT_ZERO, 1); /* quick, and what a context takes is the
+                                                        parameters' alone */
     assert_int_equal(cf_memory_worker_bytes(3), CF_MEMORY_WORKER_BYTES);
     for (int level = 1; level <= CF_UPLOAD_LEVEL_MAX; level++) {
         ZSTD_CCtx *const z = ZSTD_createCCtx();
@@ -121,7 +122,7 @@ static void test_levels(void **state)
             assert_int_equal(cf_memory_plan_make(mib * KIT_MIB, 16, &p, NULL), CF_OK);
             const cf_memory_plan before = p;
             if (cf_memory_plan_fit_level(&p, level, NULL) != CF_OK) {
-                assert_true(mib < 71 && level >= 4); /* the least memory has no room for it */
+                assert_true(mib < cf_memory_plan_least_mib(level));
                 continue;
             }
             assert_true(p.workers >= 1 && p.workers <= before.workers);
@@ -147,11 +148,76 @@ static void test_level_refused(void **state)
     (void)state;
     cf_memory_plan p = {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2};
     cf_error e = {0};
-    assert_int_equal(cf_memory_plan_fit_level(&p, 9, &e), CF_ERR_USAGE);
-    assert_string_equal(
-        e.message,
-        "compression level 9 needs more memory\nHINT: give more --memory or a lower level");
+    char expected[160];
+    assert_int_equal(cf_memory_plan_fit_level(&p, 19, &e), CF_ERR_USAGE);
+    (void)snprintf(expected, sizeof(expected),
+                   "compression level 19 needs --memory of %u MiB at least\nHINT: give that, or a "
+                   "lower level",
+                   cf_memory_plan_least_mib(19));
+    assert_string_equal(e.message, expected);
     assert_int_equal(p.frame_buffers, 1);
+}
+
+/* The least that is told is enough for any number of jobs, and a MiB less is not. */
+static void test_least_of_a_level(void **state)
+{
+    (void)state;
+    for (int level = 1; level <= CF_UPLOAD_LEVEL_MAX; level++) {
+        const uint32_t least = cf_memory_plan_least_mib(level);
+        print_message("  level %d: %u MiB\n", level, least);
+        for (uint32_t mib = least - 1; mib <= least; mib++) {
+            uint32_t refused = 0;
+            for (uint32_t jobs = 1; jobs <= 64; jobs++) {
+                cf_memory_plan p = {0};
+                refused += cf_memory_plan_make((uint64_t)mib * KIT_MIB, jobs, &p, NULL) != CF_OK ||
+                           cf_memory_plan_fit_level(&p, level, NULL) != CF_OK;
+            }
+            assert_int_equal(refused == 0, mib == least);
+        }
+    }
+}
+
+/* What --adaptive may climb to. */
+static void test_best_level(void **state)
+{
+    int before = 0;
+    (void)state;
+    for (uint32_t mib = 128; mib <= 1024; mib *= 2) {
+        cf_memory_plan p = {0};
+        assert_int_equal(cf_memory_plan_make((uint64_t)mib * KIT_MIB, 2, &p, NULL), CF_OK);
+        const uint32_t workers = p.workers;
+        const int best = cf_memory_plan_best_level(&p);
+        print_message("  %u MiB, 2 jobs: level %d\n", mib, best);
+        assert_true(best >= before && best <= CF_UPLOAD_LEVEL_MAX);
+        assert_int_equal(cf_memory_plan_fit_level(&p, best, NULL), CF_OK);
+        assert_int_equal(p.workers, workers);
+        assert_true(p.frame_buffers >= 2 * p.workers);
+        before = best;
+    }
+    assert_int_equal(before, CF_UPLOAD_LEVEL_MAX);
+}
+
+static void test_connections(void **state)
+{
+    static const struct {
+        uint32_t memory_mib, connections, parts, lanes;
+    } cases[] = {
+        {128, 0, 4, 4},   /* automatic: a quarter of the memory */
+        {128, 64, 4, 4},  /* memory bounds it */
+        {128, 3, 3, 3},   /* so does the wish */
+        {128, 1, 2, 2},   /* a buffer for each of two open packs, on one connection */
+        {1024, 0, 16, 8}, /* automatic: no more than is of use */
+        {1024, 64, 32, 8}, {4096, 64, 64, 8},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cf_memory_plan p = {0};
+        const uint64_t bytes = (uint64_t)cases[i].memory_mib * KIT_MIB;
+        assert_int_equal(cf_memory_plan_make_for(bytes, 2, cases[i].connections, &p, NULL), CF_OK);
+        assert_int_equal(p.parts_in_flight, cases[i].parts);
+        assert_int_equal(p.lanes, cases[i].lanes);
+        assert_true(cf_memory_plan_bytes(&p) <= bytes);
+    }
 }
 
 int main(void)
@@ -165,6 +231,9 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_level_refused),
         cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_least_of_a_level),
+        cmocka_unit_test(test_best_level),
+        cmocka_unit_test(test_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

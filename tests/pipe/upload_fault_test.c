@@ -225,12 +225,12 @@ static void test_refused(void **state)
          "the memory plan has 2 part buffers for 3 lanes"},
         {"level",
          {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2},
-         10,
-         "compression level 10 is not in 1..9"},
+         20,
+         "compression level 20 is not in 1..19"},
         {"level below",
          {.frame_buffers = 1, .workers = 1, .lanes = 2, .parts_in_flight = 2},
-         -1,
-         "compression level -1 is not in 1..9"},
+         -2,
+         "compression level -2 is not in 1..19"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kit_run r;
