@@ -6,6 +6,7 @@ Every row runs once a round, the rounds come one after another; ratios are taken
 --quick is over its limit, or when something that was restored differs; the full run only says what was met and missed.
 """
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -126,18 +127,21 @@ def main():
     parser.add_argument("--out", type=Path, help="folder for results.md, results.csv and results.svg")
     parser.add_argument("--scratch", type=Path, help="folder to work below (TMPDIR): 12 GiB are needed")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # servers are stopped, the scratch folder goes
     options.rounds = options.rounds or (2 if options.quick else 5)
     with tempfile.TemporaryDirectory(prefix="chunkferry-bench.", dir=options.scratch) as scratch:
         bench = Bench(options, Path(scratch))
         failure = None
         try:
             bench.go()
-        except measure.Failed as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:     # what was measured until then is not lost
             failure = error
         text, verdicts = bench.results()
         print("\n" + text)
         if options.out:
             bench.write(options.out, text)
+        if failure and not isinstance(failure, measure.Failed):
+            raise failure
         if failure:
             sys.exit(f"bench: {failure}")
         missed = [v for v in verdicts if not v.met] if options.quick else []
