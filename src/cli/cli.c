@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/limits.h"
+#include "cli/manners.h"
 #include "s3/base/cleanup.h"
 #include "s3/base/fs.h"
 #include "s3/base/num.h"
@@ -381,6 +382,7 @@ static cf_err command_run(cf_cli *const c, const int argc, char *const *const ar
         cf_manual_help(out, id);
         return CF_OK;
     }
+    CF_TRY(cf_manners_apply(&c->values, e)); /* before any thread is started */
     CF_TRY(cf_limits_init(&limits, &c->values, &limited, e));
     c->ctx = &limited;
     const cf_err err = table[id].run(c, e);
@@ -440,7 +442,7 @@ cf_err cf_cli_remote(const cf_cli *const c, cf_remote *const ret, cf_error *cons
         .aws_profile = v->text[CF_OPT_AWS_PROFILE],
     };
 
-    CF_TRY(cf_values_size(v, CF_OPT_MEMORY, &r.memory_bytes, e));
+    CF_TRY(cf_manners_memory(v, c->ctx, &r.memory_bytes, e));
     CF_TRY(cf_values_number(v, CF_OPT_JOBS, 1, 64, &jobs, e));
     r.jobs = (uint32_t)jobs;
     *ret = r;

@@ -360,6 +360,20 @@ static const cf_option table[CF_OPT_COUNT] = {
                             "connections to an S3 server at once, 1 to 64 at most (from --memory "
                             "and --jobs); bench measures 1, 2, 4 ... up to so many, or 'max' (16, "
                             "fewer when more bring nothing)"},
+    [CF_OPT_NICE] = {"nice",
+                     0,
+                     "N",
+                     {NULL, NULL},
+                     MOVES | ON(CF_CMD_PRUNE),
+                     "priority of the process, 1 to 19 (as it was started): the node goes first; "
+                     "never raised"},
+    [CF_OPT_IO_IDLE] = {"io-idle",
+                        0,
+                        NULL,
+                        {NULL, NULL},
+                        MOVES | ON(CF_CMD_PRUNE),
+                        "use the disks only while nobody else does, where the I/O scheduler knows "
+                        "classes (bfq)"},
     [CF_OPT_DRY_RUN] = {"dry-run",
                         0,
                         NULL,

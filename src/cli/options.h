@@ -73,6 +73,8 @@ typedef enum cf_option_id {
     CF_OPT_MEMORY,
     CF_OPT_JOBS,
     CF_OPT_CONNECTIONS,
+    CF_OPT_NICE,
+    CF_OPT_IO_IDLE,
     CF_OPT_DRY_RUN,
     CF_OPT_JSON,
     CF_OPT_VERBOSE,

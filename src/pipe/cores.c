@@ -4,13 +4,18 @@
  */
 #include <sched.h>
 
+#include "pipe/cgroup.h"
 #include "pipe/memory_plan.h"
 
 uint32_t cf_cores(void)
 {
-    /* The affinity mask, not the machine: a container's share is what counts. */
+    /* The affinity mask and the group's quota, not the machine: a container's share is what counts.
+     */
     cpu_set_t set;
+    cf_cgroup group = {0};
+
     CPU_ZERO(&set);
     const int total = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-    return total > 0 ? (uint32_t)total : 1;
+    cf_cgroup_look(cf_fs_real(), /* root= */ "", &group);
+    return cf_cgroup_cores(&group, total > 0 ? (uint32_t)total : 1);
 }
