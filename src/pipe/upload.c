@@ -223,23 +223,38 @@ static cf_err deliver(cf_upload *const u, const delivery *const d, cf_error *con
     return u->opts.on_pack(u->opts.impl, &d->pack->line, e);
 }
 
-/* Deliver until what is waited for has come. An error of a callback stops the pipeline like any
- * other. */
+/* An error of a callback stops the pipeline like any other. */
+static void deliver_or_fail(cf_upload *const u, const delivery *const d)
+{
+    cf_error own = {0};
+    cf_err err = deliver(u, d, &own);
+
+    if (err == CF_OK)
+        err = cf_upload_check_stop(u, &own);
+    if (err != CF_OK)
+        cf_upload_fail(u, err, &own);
+}
+
+/* Deliver until what is waited for has come. */
 static cf_err deliver_until(cf_upload *const u, const waiting_for what, cf_error *const e)
 {
     for (;;) {
         CF_CLEANUP(delivery_deinit) delivery d = {0};
-        cf_error own = {0};
 
         CF_TRY(delivery_take(u, what, &d, e));
         if (d.file == NULL && d.pack == NULL && !d.waited)
             return CF_OK;
-        cf_err err = deliver(u, &d, &own);
-        if (err == CF_OK)
-            err = cf_upload_check_stop(u, &own);
-        if (err != CF_OK)
-            cf_upload_fail(u, err, &own);
+        deliver_or_fail(u, &d);
     }
+}
+
+/* Nothing to read and nothing before it: its turn is now. A run in which nothing changed is all of
+ * these, and need not wake four threads for each. */
+static bool is_its_turn(cf_upload *const u, const cf_upload_item *const item)
+{
+    CF_UPLOAD_HOLD(u);
+
+    return item->how == CF_UPLOAD_READY && u->files == NULL && u->failed == CF_OK;
 }
 
 static cf_err item_check(const cf_upload_item *const item, cf_error *const e)
@@ -259,6 +274,10 @@ cf_err cf_upload_add(cf_upload *const u, const cf_upload_item *const item, cf_er
     CF_TRY(item_check(item, e));
     CF_TRY(cf_upload_file_new(item, &f, e));
     CF_TRY(deliver_until(u, FOR_ROOM, e));
+    if (is_its_turn(u, item)) {
+        deliver_or_fail(u, &(delivery){.file = f});
+        return deliver_until(u, FOR_ROOM, e);
+    }
 
     CF_UPLOAD_HOLD(u);
     if (u->files_last != NULL)
