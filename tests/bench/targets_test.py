@@ -76,10 +76,10 @@ class Limits(unittest.TestCase):
 
     def test_quick_keeps_what_no_machine_changes(self):
         rows = good_figures()
-        rows["10,000 chunks, no change (file)"]["requests"] = 17
+        rows["1,000 chunks, no change (Ceph)"]["requests"] = 17
         rows["restore (Ceph)"]["rss"] = 129.0
         rows["backup, default (file)"]["cpu"] = 8.0 * 1.65 * 1.9     # a busy machine, not a collapse
-        self.assertEqual(missed(rows, quick=True), {"10,000 chunks, no change (file): requests", "restore, Ceph: peak RSS"})
+        self.assertEqual(missed(rows, quick=True), {"1,000 chunks, no change (Ceph): requests", "restore, Ceph: peak RSS"})
 
     def test_missing_row_is_not_met(self):
         rows = good_figures()
