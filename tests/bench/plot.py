@@ -77,7 +77,7 @@ def growth(canvas, table, sizes):
     """Three panels over the size of the node, logarithmic: wall, requests, bytes."""
     top = canvas.height + 40
     panels = (("wall", "wall, s"), ("requests", "requests"), ("stored", "bytes sent"))
-    width, height, gap = 225, 190, 55
+    width, height, gap = 215, 190, 75
     series = [(f"{store}, {kind}", color, [(size, f"{size:,} chunks, {kind} ({store})") for size in sizes]) for store, kind, color in LINES]
     series = [(label, color, [(s, row) for s, row in points if row in table.rows]) for label, color, points in series]
     series = [line for line in series if line[2]]
