@@ -130,10 +130,16 @@ def many_targets(store, wall_s, chunks=10000):
 
 
 def grows_with_change(store, small, large):
-    """Requests and bytes of a run that found three changed chunks, in a node of 100 times the size."""
+    """A run that found three changed chunks, in nodes of very different size.
+
+    The manifest's lines go up again in segments of 4,096 lines and more (docs/PERFORMANCE.md, "How a run grows"): 160 bytes a
+    chunk in a small node, a bounded sum for each changed chunk in a large one. The issue gives no figure; these are 1.9 times
+    what was measured when it was written.
+    """
     rows = [f"{size:,} chunks, 3 changed ({store})" for size in (small, large)]
     yield Target(f"3 changed of {large:,} and of {small:,}, {store}: requests", 1.5, ratio(rows[1], "requests", rows[0]))
-    yield Target(f"3 changed of {large:,} and of {small:,}, {store}: bytes sent", 3.0, ratio(rows[1], "stored", rows[0]), quick=4)
+    yield Target(f"{rows[1]}: sent for each changed one", min(1, large / 10000),
+                 lambda table: [run.stored / 3 / (1 << 20) for run in table.of(rows[1]).values()], "MiB", exact=True)
 
 
 def list_targets():
