@@ -1,30 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Half of the blocks wait to be sent: up. None does, and a quarter waits to be compressed: down.
- * Between the two the level is right. A level is left only after several looks in a row, since what
- * a change does is seen only once the blocks of before have gone.
+ * Up when the workers wait for much of the time, down when they hardly do; between the two the level
+ * is right. Two steps up at once, since a look that falls into the moment when a part buffer became
+ * free says "down".
  */
 #include "pipe/adapt.h"
 
-static int vote_of(const cf_adapt_look *const look)
+enum { IDLE_MUCH = 75, IDLE_SOME = 40, IDLE_NONE = 10 }; /* percent */
+
+static int step_of(const uint64_t idle_percent)
 {
-    if (look->unsent * 2 >= look->blocks)
+    if (idle_percent >= IDLE_MUCH)
+        return 2;
+    if (idle_percent >= IDLE_SOME)
         return 1;
-    return look->unsent == 0 && look->raw * 4 >= look->blocks ? -1 : 0;
+    return idle_percent < IDLE_NONE ? -1 : 0;
 }
 
-int cf_adapt_next(cf_adapt *const a, const cf_adapt_look *const look)
+int cf_adapt_next(cf_adapt *const a, const uint64_t now_ms, const uint64_t idle_ms)
 {
-    const int vote = vote_of(look);
-
-    a->votes = vote * a->votes > 0 ? a->votes + vote : vote;
-    if (a->votes * vote < CF_ADAPT_PATIENCE)
+    a->idle_ms += idle_ms;
+    if (++a->frames < CF_ADAPT_FRAMES)
         return a->level;
-    a->votes = 0;
-    a->level += vote;
+    const uint64_t time_ms = (now_ms - a->began_ms) * a->workers;
+
+    if (time_ms > 0)
+        a->level += step_of(a->idle_ms * 100 / time_ms);
     if (a->level < 1)
         a->level = 1;
     if (a->level > a->level_max)
         a->level = a->level_max;
+    a->frames = 0;
+    a->began_ms = now_ms;
+    a->idle_ms = 0;
     return a->level;
 }

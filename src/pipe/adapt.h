@@ -1,30 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Adaptive compression: the level of the next frame, from where the blocks of memory are held up.
- * zstd's own idea (zstd --adapt): what waits to be sent says that the network is slow, so there is
- * time to compress better; what waits to be compressed while nothing waits to be sent says that
- * there is none. Pure.
+ * Adaptive compression: the level of the next frame, from how long the workers had nothing to do.
+ * zstd's own idea (zstd --adapt): workers that wait do so because the network (or the source) is
+ * slow, so there is time to compress better; workers that never wait hold everything else up. Pure.
+ *
+ * Not the number of blocks that wait to be sent: a part buffer of 8 MiB swallows ten compressed
+ * frames at once, so on a slow network there are mostly none. Measured, and it went down there.
  */
 #ifndef SRC_PIPE_ADAPT_H
 #define SRC_PIPE_ADAPT_H
 
 #include <stdint.h>
 
-enum { CF_ADAPT_PATIENCE = 4 }; /* looks in a row that say the same, for one level */
+enum { CF_ADAPT_FRAMES = 8 }; /* between two looks: about what one part of S3 takes */
 
 typedef struct cf_adapt {
     int level, level_max; /* 1..level_max */
-    int votes;            /* up: > 0, down: < 0; in a row */
+    uint32_t workers;
+    uint32_t frames;            /* since the last look; and */
+    uint64_t began_ms, idle_ms; /* when it was, and the sum of all workers' waiting */
 } cf_adapt;
 
-/* Where the pool's blocks are when a worker takes one. */
-typedef struct cf_adapt_look {
-    uint32_t blocks; /* of the pool */
-    uint32_t raw;    /* read, and not taken by a worker */
-    uint32_t unsent; /* compressed, and not taken by a lane */
-} cf_adapt_look;
-
-/* Counts the look and returns the level to use now. */
-int cf_adapt_next(cf_adapt *a, const cf_adapt_look *look);
+/* A worker has waited idle_ms for a frame and has it now. Returns the level for it. */
+int cf_adapt_next(cf_adapt *a, uint64_t now_ms, uint64_t idle_ms);
 
 #endif

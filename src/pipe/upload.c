@@ -100,6 +100,8 @@ cf_err cf_upload_new_limited(const cf_upload_opts *const opts, const cf_upload_l
         u->adapt.level_max = best > u->opts.level ? best : u->opts.level;
     }
     CF_TRY(cf_memory_plan_fit_level(&u->opts.memory, u->adapt.level_max, e));
+    u->adapt.workers = u->opts.memory.workers;
+    u->adapt.began_ms = u->opts.world->mono_ms(u->opts.world->impl);
     u->limits.pack_source_max =
         limits->pack_source_max != 0 ? limits->pack_source_max : CF_PACK_SOURCE_MAX;
     u->limits.shared_cut_bytes =

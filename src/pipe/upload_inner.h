@@ -142,7 +142,6 @@ struct cf_upload {
     uint32_t unpacked_total;
     cf_upload_pack *packs, *packs_last, *packs_untaken;
     uint64_t read_at, hashed_at, taken_at, packed_at; /* pieces so far */
-    uint32_t unsent_total; /* blocks that are packed, and no lane has taken */
     cf_adapt adapt;
     cf_upload_counts counts;
 

@@ -42,7 +42,6 @@ static cf_block *block_take(cf_upload *const u, cf_upload_pack *const pack, bool
     *ret_ended = cf_upload_ended(u);
     cf_block *const block = *ret_ended ? NULL : pack->head;
     if (block != NULL) {
-        u->unsent_total--;
         pack->head = block->next;
         if (pack->head == NULL)
             pack->tail = NULL;

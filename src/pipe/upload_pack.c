@@ -56,7 +56,6 @@ static void block_send(cf_upload *const u, cf_upload_pack *const pack, cf_block 
     else
         pack->head = block;
     pack->tail = block;
-    u->unsent_total++;
     cf_upload_wake_all(u, CF_STAGE_LANE);
 }
 

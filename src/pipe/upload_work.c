@@ -72,13 +72,13 @@ static cf_err part_look(cf_piece *const p, cf_error *const e)
 }
 
 /* Off: at its lowest level zstd looks for so little that it stores the bytes as they are. */
-static cf_err level_set(worker *const w, cf_error *const e)
+static cf_err level_set(worker *const w, const int level, cf_error *const e)
 {
-    if (w->level == w->set)
+    if (level == w->set)
         return CF_OK;
     CF_TRY(zstd_set(w->zstd, ZSTD_c_compressionLevel,
-                    w->level == CF_UPLOAD_LEVEL_OFF ? ZSTD_minCLevel() : w->level, e));
-    w->set = w->level;
+                    level == CF_UPLOAD_LEVEL_OFF ? ZSTD_minCLevel() : level, e));
+    w->set = level;
     return CF_OK;
 }
 
@@ -86,7 +86,7 @@ static cf_err piece_compress(worker *const w, cf_piece *const p, cf_error *const
 {
     cf_block *const raw = p->block;
     CF_CHECK(raw != NULL && w->spare != NULL);
-    CF_TRY(level_set(w, e));
+    CF_TRY(level_set(w, w->level, e));
     /* Knows the length, so the frame says it. */
     const size_t len =
         ZSTD_compress2(w->zstd, w->spare->data, CF_BLOCK_BYTES, raw->data, p->source_bytes);
@@ -107,29 +107,27 @@ static cf_err piece_work(worker *const w, cf_piece *const p, cf_error *const e)
     return p->kind == CF_PIECE_NEW ? piece_compress(w, p, e) : CF_OK;
 }
 
-/* With the lock. */
-static int level_choose(cf_upload *const u, const cf_piece *const p)
+static uint64_t now_ms(const cf_upload *const u)
 {
-    const uint64_t raw = u->read_at - u->taken_at;
-    const uint32_t blocks = u->opts.memory.frame_buffers;
-
-    if (!u->opts.adaptive || p->block == NULL)
-        return u->adapt.level;
-    return cf_adapt_next(&u->adapt, &(cf_adapt_look){.blocks = blocks,
-                                                     .raw = raw < blocks ? (uint32_t)raw : blocks,
-                                                     .unsent = u->unsent_total});
+    return u->opts.world->mono_ms(u->opts.world->impl);
 }
 
 static cf_piece *piece_take(cf_upload *const u, int *const ret_level)
 {
     CF_UPLOAD_HOLD(u);
+    const uint64_t began_ms = u->opts.adaptive ? now_ms(u) : 0;
 
     while (!cf_upload_ended(u) && u->taken_at == u->hashed_at)
         cf_upload_wait(u, CF_STAGE_WORK);
     if (cf_upload_ended(u))
         return NULL;
     cf_piece *const p = cf_upload_piece_at(u, u->taken_at++);
-    *ret_level = level_choose(u, p);
+    if (u->opts.adaptive) {
+        const uint64_t now = now_ms(u);
+        *ret_level = cf_adapt_next(&u->adapt, now, now - began_ms);
+    } else {
+        *ret_level = u->adapt.level;
+    }
     return p;
 }
 

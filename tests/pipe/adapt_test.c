@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The controller of the level: what it does in each state, and where it comes to rest on a network
- * and with cores of given speeds.
+ * The controller of the level: what it does with each share of waiting, and where it comes to rest
+ * with a network and cores of given speeds.
  */
 #include "pipe/adapt.h"
 
@@ -11,116 +11,105 @@
 
 #include <cmocka.h>
 
-typedef struct look_row {
+typedef struct share_row {
     const char *title;
-    cf_adapt_look look;
-    int level_after; /* CF_ADAPT_PATIENCE looks, from 5 of 1..9 */
-} look_row;
+    uint32_t workers;
+    uint64_t idle_ms; /* of 1,000 ms, of all workers */
+    int level_after;  /* from 5 of 1..9 */
+} share_row;
 
-static const look_row rows[] = {
-    {"half of the blocks wait to be sent", {.blocks = 12, .raw = 0, .unsent = 6}, 6},
-    {"all of them", {.blocks = 12, .raw = 0, .unsent = 12}, 6},
-    {"one less than half", {.blocks = 12, .raw = 0, .unsent = 5}, 5},
-    {"none to be sent, a quarter to be compressed", {.blocks = 12, .raw = 3, .unsent = 0}, 4},
-    {"one less than a quarter", {.blocks = 12, .raw = 2, .unsent = 0}, 5},
-    {"some to be compressed, one to be sent", {.blocks = 12, .raw = 9, .unsent = 1}, 5},
-    {"the start: nothing anywhere", {.blocks = 12, .raw = 0, .unsent = 0}, 5},
-    {"one block only, being sent", {.blocks = 1, .raw = 0, .unsent = 1}, 6},
-    {"one block only, to be compressed", {.blocks = 1, .raw = 1, .unsent = 0}, 4},
+static const share_row rows[] = {
+    {"never waits", 1, 0, 4},
+    {"just below a tenth", 1, 99, 4},
+    {"a tenth", 1, 100, 5},
+    {"just below two fifths", 1, 399, 5},
+    {"two fifths", 1, 400, 6},
+    {"just below three quarters", 1, 749, 6},
+    {"three quarters", 1, 750, 7},
+    {"all the time", 1, 1000, 7},
+    {"one of two workers, all the time", 2, 1000, 6},
+    {"four workers, a tenth each", 4, 400, 5},
+    {"four workers, less than a tenth each", 4, 396, 4},
 };
 
-static void each_state(void **state)
+static int window(cf_adapt *const a, uint64_t *const now_ms, const uint64_t time_ms,
+                  const uint64_t idle_ms)
+{
+    const int before = a->level;
+
+    for (int i = 1; i < CF_ADAPT_FRAMES; i++)
+        assert_int_equal(cf_adapt_next(a, *now_ms, 0), before);
+    *now_ms += time_ms;
+    return cf_adapt_next(a, *now_ms, idle_ms);
+}
+
+static void each_share(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        cf_adapt a = {.level = 5, .level_max = 9};
+        uint64_t now_ms = 77;
+        cf_adapt a = {.level = 5, .level_max = 9, .workers = rows[i].workers, .began_ms = now_ms};
         print_message("  %s\n", rows[i].title);
-        for (int n = 1; n < CF_ADAPT_PATIENCE; n++)
-            assert_int_equal(cf_adapt_next(&a, &rows[i].look), 5);
-        assert_int_equal(cf_adapt_next(&a, &rows[i].look), rows[i].level_after);
+        assert_int_equal(window(&a, &now_ms, 1000, rows[i].idle_ms), rows[i].level_after);
+        /* The next look begins anew. */
+        const int level = a.level;
+        assert_int_equal(window(&a, &now_ms, 1000, rows[i].workers * UINT64_C(200)), level);
     }
 }
 
 static void ends_of_the_scale(void **state)
 {
-    const cf_adapt_look slow_network = {.blocks = 8, .unsent = 8};
-    const cf_adapt_look slow_cores = {.blocks = 8, .raw = 8};
-    cf_adapt a = {.level = 3, .level_max = 6};
+    uint64_t now_ms = 0;
+    cf_adapt a = {.level = 3, .level_max = 6, .workers = 2};
 
     (void)state;
-    for (int i = 0; i < 100; i++)
-        (void)cf_adapt_next(&a, &slow_network);
+    for (int i = 0; i < 20; i++)
+        (void)window(&a, &now_ms, 1000, 2000);
     assert_int_equal(a.level, 6);
-    for (int i = 0; i < 100; i++)
-        (void)cf_adapt_next(&a, &slow_cores);
+    for (int i = 0; i < 20; i++)
+        (void)window(&a, &now_ms, 1000, 0);
     assert_int_equal(a.level, 1);
+    assert_int_equal(window(&a, &now_ms, 0, 0), 1); /* a clock that stands says nothing */
 }
 
-/* One look that says otherwise, or nothing, begins the count anew. */
-static void patience(void **state)
+/* Level L takes 10 * L ms a frame and stores 1,000 / (L + 3) of it; the network sends so much in a
+ * ms, out of a buffer of 40 frames. */
+static int settle(const double network, const int begin, const int level_max)
 {
-    const cf_adapt_look up = {.blocks = 8, .unsent = 8}, down = {.blocks = 8, .raw = 8};
-    const cf_adapt_look neither = {.blocks = 8, .unsent = 2};
-    cf_adapt a = {.level = 3, .level_max = 9};
-
-    (void)state;
-    for (int round = 0; round < 10; round++) {
-        for (int n = 1; n < CF_ADAPT_PATIENCE; n++)
-            assert_int_equal(cf_adapt_next(&a, &up), 3);
-        assert_int_equal(cf_adapt_next(&a, round % 2 == 0 ? &neither : &down), 3);
-    }
-}
-
-/* A run of frames: level L compresses a frame in 100 * L ticks and stores 1,000 / (L + 3) of it; the
- * network sends so much in a tick, a lane has one block in hand. Levels at which both take about the same time are at rest. */
-typedef struct machine {
-    uint32_t blocks;
-    double network, unsent, raw;
-} machine;
-
-static int settle(machine m, int level, int level_max)
-{
-    cf_adapt a = {.level = level, .level_max = level_max};
-    double sum = 0;
-    enum { FRAMES = 4000, LAST = 1000 };
+    enum { FRAMES = 4000, LAST = 1000, BUFFER = 10000 };
+    cf_adapt a = {.level = begin, .level_max = level_max, .workers = 1};
+    double now = 0, queued = 0, idle = 0;
+    int sum = 0;
 
     for (int i = 0; i < FRAMES; i++) {
-        const cf_adapt_look look = {.blocks = m.blocks,
-                                    .raw = (uint32_t)m.raw,
-                                    .unsent = m.unsent > 1 ? (uint32_t)m.unsent - 1 : 0};
-        const int now = cf_adapt_next(&a, &look);
-        double ticks = 100.0 * now;
-        const double frame = 1000.0 / (now + 3);
-        const double sent = m.network * ticks / frame;
-        m.unsent = (m.unsent > sent ? m.unsent - sent : 0) + 1;
-        if (m.unsent > m.blocks) { /* the worker waits for a block */
-            ticks += (m.unsent - m.blocks) * frame / m.network;
-            m.unsent = m.blocks;
-        }
-        m.raw = m.blocks - m.unsent; /* the reader is quick */
-        sum += i >= FRAMES - LAST ? now : 0;
+        const int level = cf_adapt_next(&a, (uint64_t)now, (uint64_t)idle);
+        queued -= network * 10 * level;
+        queued = (queued > 0 ? queued : 0) + 1000.0 / (level + 3);
+        idle = queued > BUFFER ? (queued - BUFFER) / network : 0;
+        queued = queued > BUFFER ? BUFFER : queued;
+        now += 10 * level + idle;
+        sum += i >= FRAMES - LAST ? level : 0;
     }
-    return (int)(sum / LAST + 0.5);
+    return (sum + LAST / 2) / LAST;
 }
 
 static void comes_to_rest(void **state)
 {
     (void)state;
     for (int begin = 1; begin <= 19; begin += 6) {
-        /* 100 * L ticks of 0.25 are 1,000 / (L + 3) at L = 5: 125 of 125. */
-        assert_in_range(settle((machine){.blocks = 12, .network = 0.25}, begin, 19), 4, 6);
-        assert_int_equal(settle((machine){.blocks = 12, .network = 100}, begin, 19), 1);
-        assert_int_equal(settle((machine){.blocks = 12, .network = 0.01}, begin, 19), 19);
-        assert_int_equal(settle((machine){.blocks = 12, .network = 0.01}, begin, 7), 7);
+        /* 10 * L ms of 2.5 are 1,000 / (L + 3) at L = 5; a little idle is let be. */
+        assert_in_range(settle(2.5, begin, 19), 3, 6);
+        assert_int_equal(settle(1000, begin, 19), 1);
+        assert_int_equal(settle(0.05, begin, 19), 19);
+        assert_int_equal(settle(0.05, begin, 7), 7);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_state),
+        cmocka_unit_test(each_share),
         cmocka_unit_test(ends_of_the_scale),
-        cmocka_unit_test(patience),
         cmocka_unit_test(comes_to_rest),
     };
     return cmocka_run_group_tests(tests, /* setup= */ NULL, /* teardown= */ NULL);
