@@ -379,7 +379,9 @@ static cf_err pass(cf_restore *const r, const cf_placement placement, cf_error *
         .fs = r->ctx->fs,
         .world = r->ctx->world,
         .memory_bytes = r->opts->remote.memory_bytes,
-        .jobs = r->opts->remote.jobs,
+        /* Each has a connection. */
+        .jobs = r->opts->remote.connections > r->opts->remote.jobs ? r->opts->remote.connections
+                                                                   : r->opts->remote.jobs,
         .runs_prefix = r->runs_prefix,
         .on_done = on_done,
         .impl = r,

@@ -53,13 +53,20 @@ static void detail(void *const impl, const char *const text)
     cf_verify_log(impl, CF_LOG_WARN, "%s", text);
 }
 
+/* Each has a connection. */
+static uint32_t readers_wanted(const cf_remote *const r)
+{
+    return r->connections > r->jobs ? r->connections : r->jobs;
+}
+
 static cf_err connect(cf_verify *const v, cf_error *const e)
 {
     const cf_verify_opts *const o = v->opts;
     const cf_store_sizes sizes = {.connections = o->remote.jobs > 16 ? o->remote.jobs : 16};
     uint32_t workers = 0;
 
-    CF_TRY(cf_pool_plan(o->remote.memory_bytes, o->remote.jobs, &workers, &v->budget_bytes, e));
+    CF_TRY(cf_pool_plan(o->remote.memory_bytes, readers_wanted(&o->remote), &workers,
+                        &v->budget_bytes, e));
     CF_TRY(cf_store_open(v->ctx, &o->remote, &sizes, &v->store, e));
     CF_TRY(cf_repo_open(v->store, v->ctx->world, &v->repo, e));
     CF_TRY(cf_findings_new(&v->findings, e));

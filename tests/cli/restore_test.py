@@ -42,6 +42,15 @@ class Targets(pieces.Small):
         self.check_start(self.dir / "target", "--index", self.dir / "index", "--seed", pieces.SEED)
         self.refused(1, "is not empty", *words)
 
+    def test_recheck(self):
+        """Read back from the disk, with the MD5s of chunks and tables: the same tree as without."""
+        repo = self.repository_copy()
+        words = ["restore", "latest", "--repo", repo.url, "--node", "kdb-1", "--target"]
+        self.ferry(*words, self.dir / "plain", "--connections", 3)
+        self.ferry(*words, self.dir / "again", "--recheck")
+        self.assertEqual(tree(self.dir / "plain"), tree(self.dir / "again"))
+        self.ferry("verify", "--repo", repo.url, "--node", "kdb-1", "--read-data", "--recheck")
+
     def test_target_is_the_node_itself(self):
         repo, db = self.repository_copy(), self.node_copy()
         before = tree(db)

@@ -388,6 +388,91 @@ static void test_verify_only(void **state)
     }
 }
 
+/* ---- read back ---- */
+
+static cf_err sync_and_harm(const cf_fs *fs, int fd, cf_error *e)
+{
+    uint8_t byte = 0;
+    (void)fs, (void)e;
+    assert_int_equal(pread(fd, &byte, 1, 5 * KIT_MIB), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 5 * KIT_MIB), 1);
+    return CF_OK;
+}
+
+/* What the disk made of it is seen only by who asks. */
+static void test_read_back(void **state)
+{
+    (void)state;
+    for (int flips = 0; flips < 2; flips++)
+        for (int read_back = 0; read_back < 2; read_back++) {
+            trip t;
+            cf_error e = {0};
+            CF_CLEANUP(cf_fd_closep) int fd = -1;
+            trip_init(&t, 9 * KIT_MIB + 3, 0, KIT_TEXT, CF_UPLOAD_WHOLE, true);
+            t.item.read_back = read_back == 1;
+            if (flips == 1)
+                t.run.fs.ops.sync = sync_and_harm;
+            const bool seen = flips == 1 && read_back == 1;
+            assert_int_equal(download_one(&t, &fd, &e), seen ? CF_ERR_DAMAGE : CF_OK);
+            if (seen)
+                assert_memory_equal(e.message, "file 'db/file': its SHA-256 is ", 31);
+            trip_deinit(&t);
+        }
+}
+
+/* ---- turns ---- */
+
+typedef struct narrow {
+    pthread_mutex_t one;
+    atomic_uint gets;
+} narrow;
+
+static cf_err narrow_enter(void *impl, cf_store_op op, const char *key, cf_error *e)
+{
+    narrow *const n = impl;
+    (void)key, (void)e, (void)op;
+    assert_int_equal(pthread_mutex_lock(&n->one), 0);
+    /* Those that come first are late: who is behind them has to wait for its turn. */
+    if (atomic_fetch_add(&n->gets, 1) % 3 == 0)
+        (void)usleep(3000);
+    return CF_OK;
+}
+
+static cf_err narrow_leave(void *impl, cf_store_op op, const char *key, cf_error *e)
+{
+    narrow *const n = impl;
+    (void)key, (void)e, (void)op;
+    assert_int_equal(pthread_mutex_unlock(&n->one), 0);
+    return CF_OK;
+}
+
+/* A store that gives one object at a time: who waited for a turn inside a get would wait for ever. */
+static void test_one_connection(void **state)
+{
+    (void)state;
+    narrow n = {.one = PTHREAD_MUTEX_INITIALIZER};
+    trip t;
+    cf_download_item items[3];
+    trip_init(&t, 37 * KIT_MIB, KIT_MIB, KIT_RANDOM, CF_UPLOAD_WHOLE, false);
+    t.jobs = 8;
+    t.memory_bytes = 256 * (uint64_t)KIT_MIB;
+    for (size_t i = 0; i < 3; i++) {
+        items[i] = t.item;
+        items[i].fd = kit_file(NULL, 0);
+    }
+    cf_store_memory_set_hooks(
+        t.run.store,
+        &(cf_store_memory_hooks){.before = narrow_enter, .after = narrow_leave, .impl = &n});
+    assert_int_equal(download(&t, items, 3, NULL), CF_OK);
+    assert_true(atomic_load(&n.gets) > 9); /* shared: in runs of a frame */
+    for (size_t i = 0; i < 3; i++) {
+        assert_content(items[i].fd, t.bytes, t.len, t.size);
+        (void)close(items[i].fd);
+    }
+    trip_deinit(&t);
+}
+
 /* ---- many ---- */
 
 static void test_many_files(void **state)
@@ -483,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_runs),         cmocka_unit_test(test_extents_refused),
         cmocka_unit_test(test_damage),       cmocka_unit_test(test_md5_of_too_few_bytes),
         cmocka_unit_test(test_large_frames), cmocka_unit_test(test_verify_only),
+        cmocka_unit_test(test_read_back),    cmocka_unit_test(test_one_connection),
         cmocka_unit_test(test_many_files),   cmocka_unit_test(test_memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
