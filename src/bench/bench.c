@@ -89,6 +89,22 @@ static cf_err plan_make(cf_bench *const b, cf_error *const e)
     return CF_OK;
 }
 
+uint64_t cf_bench_memory_for(const uint32_t connections, const uint32_t workers, const int level)
+{
+    const uint64_t step = UINT64_C(64) * 1024 * 1024, most = 256 * step;
+
+    for (uint64_t bytes = step; bytes <= most; bytes += step) {
+        cf_memory_plan p = {0};
+
+        if (cf_memory_plan_make_for(bytes, workers, connections, &p, NULL) == CF_OK &&
+            (level <= CF_BENCH_LEVEL_DEFAULT ||
+             cf_memory_plan_fit_level(&p, level, NULL) == CF_OK) &&
+            p.parts_in_flight >= connections && p.workers >= workers)
+            return bytes;
+    }
+    return 0;
+}
+
 static cf_err store_open(cf_bench *const b, cf_error *const e)
 {
     CF_CLEANUP(cf_store_url_deinit) cf_store_url url = {0};

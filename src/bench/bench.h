@@ -69,4 +69,8 @@ typedef struct cf_bench_result {
 CF_NODISCARD cf_err cf_bench_run(const cf_ctx *ctx, const cf_bench_opts *opts, cf_bench_result *ret,
                                  cf_error *e);
 
+/* The least --memory with which a backup has so many connections and workers at that level (0: off);
+ * 0: none below 16 GiB. Pure. */
+uint64_t cf_bench_memory_for(uint32_t connections, uint32_t workers, int level);
+
 #endif

@@ -196,6 +196,9 @@ static bool workers_advise(const cf_bench_costs *const c, const cf_bench_level *
         return false;
     *ret = (cf_bench_advice){.kind = CF_BENCH_ADVICE_WORKERS,
                              .value = all.workers,
+                             .connections = connections,
+                             .workers = all.workers,
+                             .level = level->level,
                              .before_bytes_per_s = now.bytes_per_s,
                              .after_bytes_per_s = then.bytes_per_s,
                              .stored_before = 1 / level->ratio,
@@ -218,6 +221,9 @@ static bool compression_advise(const cf_bench_costs *const c, const cf_bench_lev
         return false;
     *ret = (cf_bench_advice){.kind = CF_BENCH_ADVICE_COMPRESSION,
                              .value = (uint32_t)best->level,
+                             .connections = connections,
+                             .workers = best->workers,
+                             .level = best->level,
                              .before_bytes_per_s = now.bytes_per_s,
                              .after_bytes_per_s = then.bytes_per_s,
                              .stored_before = 1 / level->ratio,
@@ -237,6 +243,9 @@ size_t cf_bench_advise(const cf_bench_costs *const c, const cf_bench_level *cons
         connections = best;
         ret[total++] = (cf_bench_advice){.kind = CF_BENCH_ADVICE_CONNECTIONS,
                                          .value = best,
+                                         .connections = best,
+                                         .workers = level->workers,
+                                         .level = level->level,
                                          .before_bytes_per_s = now.bytes_per_s,
                                          .after_bytes_per_s =
                                              cf_bench_estimate_backup(c, level, best).bytes_per_s,

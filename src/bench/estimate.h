@@ -95,6 +95,8 @@ typedef enum cf_bench_advice_kind {
 typedef struct cf_bench_advice {
     cf_bench_advice_kind kind;
     uint32_t value;
+    uint32_t connections, workers; /* that it takes: memory has to allow them */
+    int level;
     double before_bytes_per_s, after_bytes_per_s; /* of a first backup */
     double stored_before, stored_after;           /* stored bytes a source byte */
 } cf_bench_advice;

@@ -238,7 +238,8 @@ static const cf_command table[CF_CMD_COUNT] = {
          "get), connections, object_bytes, bytes, duration_s, bytes_per_s, cpu_s_per_gib; "
          "estimate: flow (backup or restore), level, connections, bytes_per_s (of source), bound "
          "(source, hashing, compression, decompression, processors, upload, download, latency), "
-         "limits (bytes_per_s of each stage alone); advice: flag, value, before_bytes_per_s, "
+         "limits (bytes_per_s of each stage alone); advice: flag, value, memory_bytes (that it "
+         "takes), before_bytes_per_s, "
          "after_bytes_per_s, text; and summary: prefix, objects, objects_left, left, requests, "
          "bytes_sent, bytes_received, backup_bytes_per_s, backup_bound, restore_bytes_per_s, "
          "restore_bound",

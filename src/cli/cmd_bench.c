@@ -166,8 +166,19 @@ static void bound_words(const cf_bench_estimate *const x, const cf_bench_costs *
                    restore ? "download" : "upload", rate_render(wire, a), x->connections);
 }
 
-static void advice_words(const cf_bench_advice *const a, char ret[WORDS_SIZE])
+/* " --memory 512MiB" when what is advised needs more than there is; else "". */
+static const char *memory_words(const uint64_t needed_bytes, const uint64_t memory_bytes,
+                                char ret[CF_SIZE_TEXT_SIZE])
 {
+    (void)snprintf(ret, CF_SIZE_TEXT_SIZE, " --memory %" PRIu64 "MiB", needed_bytes >> 20);
+    return needed_bytes > memory_bytes ? ret : "";
+}
+
+static void advice_words(const cf_bench_advice *const a, const uint64_t memory_bytes,
+                         char ret[WORDS_SIZE])
+{
+    char memory[CF_SIZE_TEXT_SIZE];
+    const uint64_t needed_bytes = cf_bench_memory_for(a->connections, a->workers, a->level);
     char before[RATE_SIZE], after[RATE_SIZE], level[LEVEL_SIZE];
     const double smaller = (1 - a->stored_after / a->stored_before) * 100;
 
@@ -176,14 +187,13 @@ static void advice_words(const cf_bench_advice *const a, char ret[WORDS_SIZE])
     switch (a->kind) {
     case CF_BENCH_ADVICE_CONNECTIONS:
         (void)snprintf(ret, WORDS_SIZE,
-                       "--connections %" PRIu32 ": a first backup at %s instead of %s MB/s",
-                       a->value, after, before);
+                       "--connections %" PRIu32 "%s: a first backup at %s instead of %s MB/s",
+                       a->value, memory_words(needed_bytes, memory_bytes, memory), after, before);
         return;
     case CF_BENCH_ADVICE_WORKERS:
         (void)snprintf(ret, WORDS_SIZE,
-                       "--jobs %" PRIu32 " and the --memory for it: a first backup at %s instead "
-                       "of %s MB/s",
-                       a->value, after, before);
+                       "--jobs %" PRIu32 "%s: a first backup at %s instead of %s MB/s", a->value,
+                       memory_words(needed_bytes, memory_bytes, memory), after, before);
         return;
     case CF_BENCH_ADVICE_COMPRESSION:
         break;
@@ -283,10 +293,12 @@ static void advice_object(cf_output *const o, const cf_bench_advice *const a,
                                         [CF_BENCH_ADVICE_COMPRESSION] = "--compression",
                                         [CF_BENCH_ADVICE_WORKERS] = "--jobs"};
 
-    cf_output_object(o, json_pack("{s:s, s:s, s:I, s:f, s:f, s:s}", "type", "advice", "flag",
-                                  flags[a->kind], "value", (json_int_t)a->value,
-                                  "before_bytes_per_s", a->before_bytes_per_s, "after_bytes_per_s",
-                                  a->after_bytes_per_s, "text", words));
+    cf_output_object(
+        o, json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:s}", "type", "advice", "flag",
+                     flags[a->kind], "value", (json_int_t)a->value, "memory_bytes",
+                     (json_int_t)cf_bench_memory_for(a->connections, a->workers, a->level),
+                     "before_bytes_per_s", a->before_bytes_per_s, "after_bytes_per_s",
+                     a->after_bytes_per_s, "text", words));
 }
 
 static void summary_object(cf_output *const o, const cf_bench_result *const r,
@@ -325,15 +337,16 @@ static void estimate_print(cf_output *const o, const cf_bench_costs *const c,
     estimate_object(o, x, restore);
 }
 
-static void advice_print(cf_output *const o, const cf_bench_costs *const c,
+static void advice_print(cf_output *const o, const cf_bench_result *const r,
                          const cf_bench_level *const level)
 {
+    const cf_bench_costs *const c = &r->costs;
     cf_bench_advice advice[CF_BENCH_ADVICE_MAX];
     const size_t total = cf_bench_advise(c, level, advice);
     char words[WORDS_SIZE];
 
     for (size_t i = 0; i < total; i++) {
-        advice_words(&advice[i], words);
+        advice_words(&advice[i], r->memory_bytes, words);
         cf_output_text(o, "%s  %s\n", i == 0 ? "advice    " : "          ", words);
         advice_object(o, &advice[i], words);
     }
@@ -360,7 +373,7 @@ static void result_print(cf_output *const o, const cf_bench_result *const r, con
     store_object(o, r);
     estimate_print(o, c, &backup, /* restore= */ false);
     estimate_print(o, c, &restore, /* restore= */ true);
-    advice_print(o, c, level);
+    advice_print(o, r, level);
     summary_object(o, r, &backup, &restore);
 }
 

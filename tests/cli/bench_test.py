@@ -82,7 +82,7 @@ class Bench(ferry.Case):
             self.assertEqual(advice["flag"], "--connections")
             self.assertGreater(advice["value"], self.of(done, "machine")[0]["upload_connections"])
             self.assertGreater(advice["after_bytes_per_s"], 1.2 * advice["before_bytes_per_s"])
-            self.assertIn(f"--connections {advice['value']}:", advice["text"])
+            self.assertIn(f"--connections {advice['value']} --memory {advice['memory_bytes'] >> 20}MiB:", advice["text"])
             self.assertEqual([x["connections"] for x in self.of(done, "step") if x["op"] == "put"], [1, 2, 4, 8, 16])
 
     def test_its_own_limit_counts(self):
@@ -165,7 +165,7 @@ class Bench(ferry.Case):
         for number in (signal.SIGINT, signal.SIGTERM):
             with ferry.fake_s3() as (server, env):
                 self.slow(server, MIB)
-                process = subprocess.Popen([str(ferry.BINARY), "bench", "--repo", "s3://backups/prod"], env=env, text=True, stdout=subprocess.PIPE,
+                process = subprocess.Popen([str(ferry.BINARY), "bench", "--repo", "s3://backups/prod", "--size", "16MiB"], env=env, text=True, stdout=subprocess.PIPE,
                                            stderr=subprocess.PIPE)
                 try:
                     for _ in range(3000):
