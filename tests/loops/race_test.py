@@ -17,12 +17,15 @@ DELAYS_MS = (0, 5, 25)
 CODES = {"backup": (0, 1, 11), "prune": (0, 1, 11), "copy": (0, 1, 11), "restore": (0, 1)}
 
 
+FILE_DELAYS_US = (0, 1000, 8000)
+
+
 class Race(loop.Loop):
-    budget_s = 40
+    kind, budget_s = "fake", 25
     name = "race"
 
     def make(self):
-        scene = scenario.make("fake")
+        scene = scenario.make(self.kind)
         scene.ends = {}
         scene.dead = self.dead_runs(scene)
         return scene
@@ -32,12 +35,13 @@ class Race(loop.Loop):
         """States in which a backup of stage 3 died at some request, without the copy; its target is a repository."""
         step, states = scene.step("backup-3"), []
         scene.begin(step)
-        total = scene.place.count_requests(step.words)
+        fake = hasattr(scene.place, "server")
+        total = scene.place.count_requests(step.words) if fake else len(scene.place.kill_points(step.words)) // 2
         scene.load("interrupted")       # with a journal, so that there is something to adopt
         if scene.has["copy"]:
             scene.place.must(["init", "--repo", scene.place.to_url])
         states += [scene.place.save()] * 4
-        for nth in range(5, total + 1, 3):
+        for nth in range(5, total + 1, 3 if fake else 10):
             scene.begin(step)
             try:
                 scene.place.killed(step.words, nth, "applied")
@@ -65,16 +69,24 @@ class Race(loop.Loop):
         if scene.has["copy"]:
             commands += [scene.copy(*wait)]
         dice.shuffle(commands)
+        slow = self.slow(place, dice, case)
+        running = []
+        for words in commands:
+            running.append(place.start(words, **slow()))
+            time.sleep(dice.choice((0, 0, 0.01, 0.05)))
+        outcomes = self.finish_all(place, running)
+        self.slow_ends(place)
+        self.judge(scene, outcomes, target)
+
+    def slow(self, place, dice, case):
+        """Delays between all requests; what each command's environment gets for it."""
         most = dice.choice(DELAYS_MS)
         place.server.script.random.seed(f"{loop.SEED}/{case[0]}")
         place.server.script.replace([{"match": {}, "action": {"delay_ms": [0, most]}}] if most else [])
-        running = []
-        for words in commands:
-            running.append(place.start(words))
-            time.sleep(dice.choice((0, 0, 0.01, 0.05)))
-        outcomes = self.finish_all(place, running)
+        return dict
+
+    def slow_ends(self, place):
         place.server.script.replace([])
-        self.judge(scene, outcomes, target)
 
     @staticmethod
     def finish_all(place, running):
@@ -118,9 +130,21 @@ class Told(Race):
         return scene
 
 
+class RaceFile(Told):
+    """In a directory: each call on a file of the repository is late by a little."""
+    name, kind, budget_s = "race-file", "file", 15
+
+    def slow(self, place, dice, case):
+        most = dice.choice(FILE_DELAYS_US)
+        return lambda: place.shimmed("disk", below=[place.base], SHIM_DELAY=most, SHIM_SEED=dice.getrandbits(32)) if most else {}
+
+    def slow_ends(self, place):
+        pass
+
+
 def line(counts):
-    return f"race loop: {counts.get('race', 0)} rounds"
+    return f"race loop: {counts.get('race', 0)} rounds on the fake, {counts.get('race-file', 0)} in a directory"
 
 
 if __name__ == "__main__":
-    loop.main(line, Told())
+    loop.main(line, Told(), RaceFile())

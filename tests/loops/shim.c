@@ -11,6 +11,8 @@
  *              SHIM_BELOW   only names below these folders (':' between); absent: all
  *              SHIM_COUNT   a file that gets the number of calls counted, at the end of main
  *              SHIM_TRACE   a file that gets one line a counted call
+ *              SHIM_DELAY   up to so many microseconds of sleep before each counted call
+ *              SHIM_SEED    of these sleeps
  *              SHIM_HURRY   the monotonic clocks run so many times faster, and waits are shorter
  */
 #include <dlfcn.h>
@@ -45,12 +47,13 @@ static struct {
     unsigned long at;
     bool all;
     const char *below, *count, *trace;
-    long hurry;
+    long hurry, delay_us;
     struct timespec born, booted; /* by the monotonic clock, and by that which counts suspension */
     size_t ranges;
     uintptr_t from[RANGES_MAX], to[RANGES_MAX]; /* code whose allocations are not ours to fail */
 } shim;
 static atomic_ulong counted;
+static atomic_ullong dice; /* of the sleeps */
 static atomic_bool on;
 
 /* ---- who is meant ---- */
@@ -132,10 +135,28 @@ static void tell(const unsigned long n, const char *const what, const char *cons
     (void)syscall(SYS_close, fd);
 }
 
+/* Steele, Lea, Flood 2014: splitmix64. Which thread comes first is not in the seed. */
+static unsigned long long throw(void)
+{
+    unsigned long long x = atomic_fetch_add(&dice, 0x9e3779b97f4a7c15ULL);
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+    return x ^ (x >> 31);
+}
+
+static void dawdle(void)
+{
+    const long us = (long)(throw() % (unsigned long long)shim.delay_us);
+    const struct timespec nap = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
+    (void)syscall(SYS_nanosleep, &nap, NULL);
+}
+
 /* Counts a call; true: it is the one. */
 static bool is_it(const char *const what, const char *const name, const void *const caller)
 {
     const unsigned long n = atomic_fetch_add(&counted, 1) + 1;
+    if (shim.delay_us > 0)
+        dawdle();
     if (shim.trace != NULL)
         tell(n, what, name, caller);
     if (shim.at == 0 || n < shim.at || (n > shim.at && !shim.all))
@@ -408,6 +429,8 @@ static void configure(void)
     shim.count = getenv("SHIM_COUNT");
     shim.trace = getenv("SHIM_TRACE");
     shim.hurry = getenv("SHIM_HURRY") != NULL ? strtol(getenv("SHIM_HURRY"), NULL, 10) : 0;
+    shim.delay_us = getenv("SHIM_DELAY") != NULL ? strtol(getenv("SHIM_DELAY"), NULL, 10) : 0;
+    atomic_store(&dice, getenv("SHIM_SEED") != NULL ? strtoull(getenv("SHIM_SEED"), NULL, 10) : 1);
     (void)syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &shim.born);
     (void)syscall(SYS_clock_gettime, CLOCK_BOOTTIME, &shim.booted);
     (void)dl_iterate_phdr(range_add, NULL);
