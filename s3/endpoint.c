@@ -113,7 +113,9 @@ static cf_err authority_split(cf_slice authority, const char *text, url_parts *r
     const cf_slice rest = behind(authority, ret->host.len);
     if (rest.len == 0)
         return CF_OK;
-    CF_ENSURE(rest.ptr[0] == ':', e, CF_ERR_USAGE, "endpoint '%s' goes on behind its host", text);
+    CF_ENSURE(rest.ptr[0] == ':', e, CF_ERR_USAGE,
+              "endpoint '%s' has something behind its host that is neither a port nor a path",
+              text);
     CF_ENSURE(cf_u64_parse(behind(rest, 1), &ret->port), e, CF_ERR_USAGE,
               "endpoint '%s' has a port that is no number", text);
     CF_ENSURE(ret->port >= 1 && ret->port <= 65535, e, CF_ERR_USAGE,

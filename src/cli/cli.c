@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/advice.h"
 #include "cli/limits.h"
 #include "cli/manners.h"
 #include "s3/base/cleanup.h"
@@ -425,6 +426,7 @@ int cf_cli_main(const int argc, char *const *const argv, const cf_ctx *const ctx
     const cf_err code = command_run(&c, argc, argv, out, &e);
     if (code != CF_OK) {
         e.code = code;
+        cf_advice_add(code, argv[1], &e);
         cf_output_error(&output, &e);
     }
     return cf_err_exit_code(code);

@@ -114,7 +114,8 @@ static cf_err line_check(const dumper *const d, cf_error *const e)
               "'%.*s' is a symbolic link to '%.*s'\nHINT: dump what it points to",
               CF_SLICE_FMT(l->path), CF_SLICE_FMT(l->target));
     CF_ENSURE(!l->is_withheld, e, CF_ERR_UNSUPPORTED,
-              "the content of '%.*s' was kept out of the backup: there is nothing to write",
+              "the content of '%.*s' was kept out of the backup: there is nothing to write\n"
+              "HINT: it holds a key; bring it from where you keep it",
               CF_SLICE_FMT(l->path));
     return CF_OK;
 }
@@ -129,7 +130,8 @@ static cf_err content_write(void *const impl, const size_t item, const cf_slice 
     (void)item;
     d->has_written = true;
     CF_ENSURE(fwrite(bytes.ptr, 1, bytes.len, d->cli->output->out) == bytes.len, e, CF_ERR_IO,
-              "standard output could not be written");
+              "standard output could not be written\nHINT: is its disk full, or the reader of the "
+              "pipe gone?");
     return CF_OK;
 }
 

@@ -101,7 +101,10 @@ cf_err cf_cli_list(cf_cli *const c, cf_error *const e)
     cf_output_object(c->output,
                      json_pack("{s:s, s:I, s:I}", "type", "summary", "snapshots",
                                (json_int_t)l.snapshots_total, "nodes", (json_int_t)l.nodes_total));
-    CF_ENSURE(l.damaged_total == 0, e, CF_ERR_DAMAGE, "%llu snapshots could not be read",
+    CF_ENSURE(l.damaged_total == 0, e, CF_ERR_DAMAGE,
+              "%llu snapshots could not be read\n"
+              "HINT: the warnings name them; the others can be restored, and 'chunkferry verify' "
+              "says what is damaged",
               (unsigned long long)l.damaged_total);
     return CF_OK;
 }

@@ -227,9 +227,12 @@ cf_err cf_cli_status(cf_cli *const c, cf_error *const e)
     cf_output_object(c->output,
                      json_pack("{s:s, s:I, s:I}", "type", "summary", "nodes",
                                (json_int_t)s.nodes_total, "late", (json_int_t)s.late_total));
-    CF_ENSURE(s.damaged_total == 0, e, CF_ERR_DAMAGE,
-              "of %" PRIu64 " nodes the newest snapshot could not be read\nHINT: chunkferry verify",
-              s.damaged_total);
+    CF_ENSURE(
+        s.damaged_total == 0, e, CF_ERR_DAMAGE,
+        "of %" PRIu64 " nodes the newest snapshot could not be read\n"
+        "HINT: the warnings name them; 'chunkferry verify' says what is damaged, and a backup "
+        "makes a whole one",
+        s.damaged_total);
     CF_ENSURE(s.late_total == 0, e, CF_ERR_LIMIT,
               "late: %s\nHINT: the newest snapshot is older than --max-age %s, or there is none",
               s.late_names, c->values.text[CF_OPT_MAX_AGE]);

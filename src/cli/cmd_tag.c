@@ -25,7 +25,9 @@ static cf_err change_take(const cf_values *const v, const char **const add,
         CF_TRY(cf_tag_check(remove[i], e));
         for (size_t k = 0; k < c.add_total; k++)
             CF_ENSURE(strcmp(add[k], remove[i]) != 0, e, CF_ERR_USAGE,
-                      "tag '%s' is to be added and to be taken away", remove[i]);
+                      "tag '%s' is to be added and to be taken away\nHINT: give it to one of --add "
+                      "and --remove",
+                      remove[i]);
     }
     *ret = c;
     return CF_OK;

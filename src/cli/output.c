@@ -222,6 +222,7 @@ cf_err cf_output_close(cf_output *const o, cf_error *const e)
     line_clear(o);
     CF_ENSURE(!o->incomplete, e, CF_ERR_NO_MEMORY, "a line of the output could not be made");
     CF_ENSURE(fflush(o->out) == 0 && ferror(o->out) == 0, e, CF_ERR_IO,
-              "the command is done, but standard output could not be written");
+              "the command is done, but standard output could not be written\n"
+              "HINT: is its disk full, or the reader of the pipe gone?");
     return CF_OK;
 }

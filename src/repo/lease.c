@@ -269,7 +269,9 @@ cf_err cf_lease_move(cf_lease *const l, const cf_run_id *const uses, const size_
     const cf_err err = put_number(l, number + 1, &body, /* create_only= */ true, e);
     if (err == CF_ERR_EXISTS) {
         set_lost(l, "somebody took the number above ours");
-        CF_FAIL(e, CF_ERR_LOCKED, "the lease of run '%s' is lost: somebody took lease %llu",
+        CF_FAIL(e, CF_ERR_LOCKED,
+                "the lease of run '%s' is lost: somebody took lease %llu\n"
+                "HINT: run it again; was this machine asleep for long?",
                 body.run.text, (unsigned long long)number + 1);
     }
     CF_TRY(err);

@@ -79,7 +79,14 @@ cf_err cf_repo_open(cf_store *const store, const cf_world *const world, cf_repo 
     CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "'%s' has more than %d bytes", key,
               DESCRIPTOR_LEN_MAX);
     CF_TRY(err);
-    CF_TRY_AS(descriptor_take(cf_buf_slice(&text), &r, e), e, "'%s'", key);
+    const cf_err taken = descriptor_take(cf_buf_slice(&text), &r, e);
+    if (taken != CF_OK && e != NULL)
+        cf_error_prefix(e, "'%s'", key);
+    CF_ENSURE(taken != CF_ERR_DAMAGE, e, CF_ERR_DAMAGE,
+              "%.1000s\nHINT: this file is written once and never changed: put it back from a copy "
+              "of the repository, or from an older version of the object; nothing else is lost",
+              e == NULL ? "" : e->message);
+    CF_TRY(taken);
     *ret = r;
     return CF_OK;
 }
@@ -135,7 +142,10 @@ static cf_err check_absent(cf_store *const store, const char *const key, cf_erro
 {
     cf_object_stat stat = {0};
     const cf_err err = store->ops->head(store, key, &stat, e);
-    CF_ENSURE(err != CF_OK, e, CF_ERR_EXISTS, "a repository is there already ('%s')", key);
+    CF_ENSURE(err != CF_OK, e, CF_ERR_EXISTS,
+              "a repository is there already ('%s')\nHINT: use it as it is, or give another "
+              "prefix or directory",
+              key);
     return err == CF_ERR_NOT_FOUND ? CF_OK : err;
 }
 
@@ -158,7 +168,9 @@ cf_err cf_repo_init(cf_store *const store, const cf_world *const world, cf_repo 
     const cf_put_opts opts = {.create_only = true, .id = put_id};
     const cf_err err = store->ops->put(store, key, cf_buf_slice(&text), &opts, /* ret= */ NULL, e);
     CF_ENSURE(err != CF_ERR_EXISTS, e, CF_ERR_EXISTS,
-              "somebody else just made a repository there ('%s')", key);
+              "somebody else just made a repository there ('%s')\nHINT: use it as it is, or give "
+              "another prefix or directory",
+              key);
     CF_TRY_AS(err, e, "write '%s'", key);
     *ret = r;
     return CF_OK;

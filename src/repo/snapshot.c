@@ -115,7 +115,8 @@ cf_err cf_snapshot_load(const cf_repo *const r, const char *const node, const cf
     cf_key_root(key, node, id);
     cf_buf_init(&text, CF_ROOT_LEN_MAX);
     const cf_err err = cf_store_get_small(r->store, key, &text, e);
-    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot '%s'", node,
+    CF_ENSURE(err != CF_ERR_NOT_FOUND, e, CF_ERR_NOT_FOUND,
+              "node '%s' has no snapshot '%s'\nHINT: 'chunkferry list' shows those there are", node,
               id->text);
     CF_ENSURE(err != CF_ERR_TOO_LARGE, e, CF_ERR_DAMAGE, "root '%s' has more than %d bytes", key,
               CF_ROOT_LEN_MAX);
@@ -154,7 +155,10 @@ static cf_err find_among(const cf_snapshot_ids *const ids, const char *const nod
     char some[SNAPSHOT_NAMED_MAX * (CF_RUN_ID_LEN + 3) + 64];
     size_t found = 0;
     size_t at = 0;
-    CF_ENSURE(ids->total > 0, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot", node);
+    CF_ENSURE(
+        ids->total > 0, e, CF_ERR_NOT_FOUND,
+        "node '%s' has no snapshot\nHINT: 'chunkferry list' shows the nodes and their snapshots",
+        node);
     for (size_t i = 0; i < ids->total; i++) {
         if (cf_slice_starts_with(cf_slice_str(ids->id[i].text), cf_slice_str(text))) {
             at = i;
@@ -163,10 +167,13 @@ static cf_err find_among(const cf_snapshot_ids *const ids, const char *const nod
     }
     name_some(ids, some, sizeof(some));
     CF_ENSURE(found > 0 && text[0] != '\0', e, CF_ERR_NOT_FOUND,
-              "node '%s' has no snapshot '%.64s'; the newest are:%s", node, text, some);
+              "node '%s' has no snapshot '%.64s'; the newest are:%s\n"
+              "HINT: 'latest', or an id or its beginning; 'chunkferry list' shows all",
+              node, text, some);
     CF_ENSURE(found == 1, e, CF_ERR_USAGE,
-              "%zu snapshots of node '%s' begin with '%s'; the newest are:%s", found, node, text,
-              some);
+              "%zu snapshots of node '%s' begin with '%s'; the newest are:%s\n"
+              "HINT: give more of the id",
+              found, node, text, some);
     *ret = ids->id[at];
     return CF_OK;
 }
@@ -227,7 +234,10 @@ static cf_err find_latest(const cf_repo *const r, const char *const node, cf_run
     CF_CLEANUP(cf_snapshot_ids_deinit) cf_snapshot_ids all = {0};
     CF_CLEANUP(cf_root_freep) cf_root *root = NULL;
     CF_TRY(cf_snapshot_list(r, node, /* recent= */ true, &recent, e));
-    CF_ENSURE(recent.total > 0, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot", node);
+    CF_ENSURE(
+        recent.total > 0, e, CF_ERR_NOT_FOUND,
+        "node '%s' has no snapshot\nHINT: 'chunkferry list' shows the nodes and their snapshots",
+        node);
     const cf_run_id newest = recent.id[recent.total - 1];
     CF_TRY(root_look(r, node, &newest, &root, e));
     if (root == NULL || !root->has_origin) {
@@ -235,7 +245,10 @@ static cf_err find_latest(const cf_repo *const r, const char *const node, cf_run
         return CF_OK;
     }
     CF_TRY(cf_snapshot_list(r, node, /* recent= */ false, &all, e));
-    CF_ENSURE(all.total > 0, e, CF_ERR_NOT_FOUND, "node '%s' has no snapshot", node);
+    CF_ENSURE(
+        all.total > 0, e, CF_ERR_NOT_FOUND,
+        "node '%s' has no snapshot\nHINT: 'chunkferry list' shows the nodes and their snapshots",
+        node);
     return newest_among(r, node, &all, ret, e);
 }
 

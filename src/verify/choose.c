@@ -54,7 +54,9 @@ static cf_err node_choose(const cf_verify *const v, cf_verify_node *const n, cf_
     }
     CF_TRY(cf_snapshot_list(&v->repo, n->name, /* recent= */ latest, &ids, e));
     CF_ENSURE(ids.total > 0 || v->opts->node == NULL, e, CF_ERR_NOT_FOUND,
-              "node '%s' has no snapshot", n->name);
+              "node '%s' has no snapshot\nHINT: 'chunkferry list' shows the nodes and their "
+              "snapshots",
+              n->name);
     if (latest && ids.total > 0)
         return snapshots_take(n, &ids.id[ids.total - 1], 1, e);
     return snapshots_take(n, ids.id, ids.total, e);

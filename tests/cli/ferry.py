@@ -88,10 +88,11 @@ class Case(unittest.TestCase):
         return result
 
     def refused(self, code, message, *words, hint=None, **options):
-        """Exit code and a message that names what is wrong; nothing that looks like a secret or a crash."""
+        """Exit code, a message that names what is wrong, what to do; nothing that looks like a secret or a crash."""
         result = run(*words, **options)
         self.assertEqual(result.code, code, result)
         self.assertIn(message, result.err, result)
+        self.assertRegex(result.err + result.out, r'\n  hint: |"hint":', result)
         if hint is not None:
             self.assertIn(hint, result.err, result)
         self.assertNotIn("Sanitizer", result.err)

@@ -95,7 +95,7 @@ class Status(pieces.Small):
         pieces.flip(repo.roots()[0], 0)
         done = self.status(repo, code=4)
         self.assertEqual(done.summary["nodes"], 1, "the others are shown")
-        self.assertIn("hint: chunkferry verify", done.err)
+        self.assertIn("'chunkferry verify' says what is damaged", done.err)
 
     def test_requests(self):
         with ferry.fake_s3(root=str(self.dir / "objects")) as (server, env):

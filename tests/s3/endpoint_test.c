@@ -290,7 +290,7 @@ static const bad_row bad[] = {
     {"open bracket", {"https://[::1", NULL, "bucket", AUTO}, "'[' without ']'"},
     {"text behind the bracket",
      {"https://[::1]x", NULL, "bucket", AUTO},
-     "goes on behind its host"},
+     "has something behind its host that is neither a port nor a path"},
     {"bracket with a name",
      {"https://[host]", NULL, "bucket", AUTO},
      "a character that is not allowed"},
