@@ -27,7 +27,7 @@ enum {
     WORKERS_MAX = 64,
     FRAMES_PER_WORKER = 2,
     LEVEL_ENOUGH_MIB = 512, /* for one worker at any level */
-    CACHE_MIN_MIB = 3,      /* the lines of 10,000 chunks */
+    CACHE_MIN_MIB = 1,
 };
 
 static uint64_t min_u64(const uint64_t a, const uint64_t b)
@@ -145,7 +145,7 @@ cf_err cf_memory_plan_fit_level(cf_memory_plan *const p, const int level, cf_err
 
 uint64_t cf_memory_cache_bytes(const uint64_t memory_bytes)
 {
-    enum { PART = 16 };
+    enum { PART = 32 };
     const uint64_t total = memory_bytes != 0 ? memory_bytes : (uint64_t)CF_MEMORY_DEFAULT_MIB * MIB;
 
     return min_u64(max_u64(total / PART, (uint64_t)CACHE_MIN_MIB * MIB), CF_SEGMENT_CACHE_BYTES);

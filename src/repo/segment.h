@@ -14,9 +14,11 @@
 
 enum {
     CF_SEGMENT_ZSTD_LEVEL = 3,
-    CF_SEGMENT_WINDOW_LOG_MAX =
-        23, /* a reader accepts frames with windows up to 8 MiB; level 3 needs 2 MiB */
-    CF_SEGMENT_LINES_MIN = 4096, /* a writer may cut from here on: see cf_segment_writer_add() */
+    /* Written; level 3 has 21. A run holds three readers and two writers, each with a window: 2 MiB
+     * a piece were a fifth of the least memory. */
+    CF_SEGMENT_WINDOW_LOG = 19,
+    CF_SEGMENT_WINDOW_LOG_MAX = 23, /* a reader accepts frames with windows up to 8 MiB */
+    CF_SEGMENT_LINES_MIN = 4096,    /* a writer may cut from here on: see cf_segment_writer_add() */
 };
 
 typedef struct cf_segment_writer cf_segment_writer;

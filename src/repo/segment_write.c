@@ -32,9 +32,11 @@ cf_err cf_segment_writer_new(const cf_segment_writer_opts *const opts,
     cf_buf_init(&w->stored, CF_SEGMENT_STORED_MAX);
     w->zstd = ZSTD_createCCtx();
     CF_ENSURE(w->zstd != NULL, e, CF_ERR_NO_MEMORY, "allocate a compressor");
-    const bool bad = ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel,
-                                                         CF_SEGMENT_ZSTD_LEVEL)) ||
-                     ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1));
+    const bool bad =
+        ZSTD_isError(
+            ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, CF_SEGMENT_ZSTD_LEVEL)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_windowLog, CF_SEGMENT_WINDOW_LOG)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1));
     CF_ENSURE(!bad, e, CF_ERR_UNSUPPORTED, "zstd refuses its parameters");
     *ret = CF_STEAL(w);
     return CF_OK;

@@ -137,9 +137,9 @@ static void test_levels(void **state)
 static void test_cache(void **state)
 {
     (void)state;
-    assert_int_equal(cf_memory_cache_bytes(48 * (uint64_t)KIT_MIB), 3 * KIT_MIB);
-    assert_int_equal(cf_memory_cache_bytes(64 * (uint64_t)KIT_MIB), 4 * KIT_MIB);
-    assert_int_equal(cf_memory_cache_bytes(0), 8 * KIT_MIB);
+    assert_int_equal(cf_memory_cache_bytes(48 * (uint64_t)KIT_MIB), 3 * KIT_MIB / 2);
+    assert_int_equal(cf_memory_cache_bytes(64 * (uint64_t)KIT_MIB), 2 * KIT_MIB);
+    assert_int_equal(cf_memory_cache_bytes(0), 4 * KIT_MIB);
     assert_int_equal(cf_memory_cache_bytes(1024 * (uint64_t)KIT_MIB), 8 * KIT_MIB);
 }
 
