@@ -159,19 +159,32 @@ cf_bench_estimate cf_bench_estimate_restore(const cf_bench_costs *const c,
     return x;
 }
 
+/* What is saved once in time is paid for in space every month: a level that stores half as much again
+ * as another could is none to advise, however fast. */
+static bool is_small_enough(const cf_bench_costs *const c, const cf_bench_level *const level)
+{
+    bool small = level->workers > 0;
+
+    for (size_t i = 0; i < c->level_total; i++)
+        small = small && (c->levels[i].workers == 0 || level->ratio * 1.5 >= c->levels[i].ratio);
+    return small;
+}
+
 const cf_bench_level *cf_bench_level_best(const cf_bench_costs *const c, const uint32_t connections)
 {
     const cf_bench_level *best = NULL;
     double most = 0;
 
     for (size_t i = 0; i < c->level_total; i++) {
+        if (!is_small_enough(c, &c->levels[i]))
+            continue;
         const double rate = cf_bench_estimate_backup(c, &c->levels[i], connections).bytes_per_s;
-        most = c->levels[i].workers > 0 && rate > most ? rate : most;
+        most = rate > most ? rate : most;
     }
     for (size_t i = 0; i < c->level_total; i++) {
         const cf_bench_level *const l = &c->levels[i];
 
-        if (l->workers == 0 ||
+        if (!is_small_enough(c, l) ||
             cf_bench_estimate_backup(c, l, connections).bytes_per_s < as_fast * most)
             continue;
         best = best == NULL || l->ratio > best->ratio ? l : best;

@@ -39,18 +39,26 @@ static cf_err root_open(cf_directory *d, int *ret_fd, cf_error *e)
     memcpy(path + strlen(d->path), "/.", 2);
     const cf_err err = d->fs->ops->dir_open(d->fs, CF_FS_CWD, path, ret_fd, e);
     if (err == CF_ERR_NOT_FOUND)
-        CF_FAIL(e, CF_ERR_NO_BUCKET, "directory '%.900s' is not there", d->path);
+        CF_FAIL(e, CF_ERR_NO_BUCKET,
+                "directory '%.900s' is not there\nHINT: is its disk mounted? For a new repository, "
+                "'chunkferry init' makes it",
+                d->path);
     return err;
 }
 
-cf_err cf_directory_enter(cf_directory *d, int *ret_root_fd, cf_error *e)
+static cf_err root_get(cf_directory *d, bool counts, int *ret_root_fd, cf_error *e)
 {
     CF_DIRECTORY_HOLD(d);
-    d->counts.requests_total++;
+    d->counts.requests_total += counts;
     if (d->root_fd < 0)
         CF_TRY(root_open(d, &d->root_fd, e));
     *ret_root_fd = d->root_fd;
     return CF_OK;
+}
+
+cf_err cf_directory_enter(cf_directory *d, int *ret_root_fd, cf_error *e)
+{
+    return root_get(d, /* counts= */ true, ret_root_fd, e);
 }
 
 const char *cf_directory_name(const char *key)
@@ -364,7 +372,8 @@ static cf_err directory_now_utc_ms(cf_store *s, int64_t *ret, cf_error *e)
     char name[CF_DIRECTORY_TMP_SIZE];
     cf_stat st = {0};
     int root_fd = -1;
-    CF_TRY(cf_directory_enter(d, &root_fd, e));
+    /* No request: a server's time comes with its answers. */
+    CF_TRY(root_get(d, /* counts= */ false, &root_fd, e));
     cf_err err = cf_directory_tmp_open(d, root_fd, name, &file, e);
     if (err == CF_ERR_ACCESS || err == CF_ERR_NO_SPACE) {
         *ret = d->world->now_utc_ms(

@@ -164,7 +164,19 @@ static void test_best_level(void **state)
     /* 5 MB/s: level 9 is as fast as the link allows; 19 is not. */
     slow_link(&c);
     assert_int_equal(cf_bench_level_best(&c, 4)->level, 9);
+    /* A fast store and slow processors: "off" would be the fastest, and store five times as much. */
+    c = costs_usual();
+    for (size_t i = 0; i < c.put_total; i++)
+        c.puts[i].bytes_per_s *= 100;
+    for (size_t i = 1; i < c.level_total; i++)
+        c.levels[i].bytes_per_s /= 100;
+    assert_int_not_equal(cf_bench_level_best(&c, 4)->level, 0);
+    for (size_t i = 0; i < c.level_total; i++) /* noise: then it costs nothing */
+        c.levels[i].ratio = 1;
+    assert_int_equal(cf_bench_level_best(&c, 4)->level, 0);
     /* What does not fit is not the best. */
+    c = costs_usual();
+    slow_link(&c);
     c.levels[3].workers = 0;
     assert_int_equal(cf_bench_level_best(&c, 4)->level, 3);
     c.level_total = 0;
