@@ -271,11 +271,9 @@ typedef struct cf_verify_opts {
     const char *node;       /* NULL: all */
     const char *snapshot;   /* NULL: "latest"; "all"; an id or a unique beginning of one */
     cf_verify_how how;
-    uint64_t part, parts; /* PART: 1..parts */
-    uint64_t permille;    /* PERCENT: 1..1000 */
-    uint64_t bytes;       /* BYTES */
-    bool
-        recheck; /* chunks' and tables' own MD5 too, though a backup checked it of the same bytes */
+    uint64_t part, parts;                                          /* PART: 1..parts */
+    uint64_t permille;                                             /* PERCENT: 1..1000 */
+    uint64_t bytes;                                                /* BYTES */
     void (*on_damage)(void *impl, const cf_verify_damage *damage); /* NULL: none */
     void *impl;
 } cf_verify_opts;

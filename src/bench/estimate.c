@@ -159,14 +159,14 @@ cf_bench_estimate cf_bench_estimate_restore(const cf_bench_costs *const c,
     return x;
 }
 
-/* What is saved once in time is paid for in space every month: a level that stores half as much again
+/* What is saved once in time is paid for in space every month: a level that stores twice as much
  * as another could is none to advise, however fast. */
 static bool is_small_enough(const cf_bench_costs *const c, const cf_bench_level *const level)
 {
     bool small = level->workers > 0;
 
     for (size_t i = 0; i < c->level_total; i++)
-        small = small && (c->levels[i].workers == 0 || level->ratio * 1.5 >= c->levels[i].ratio);
+        small = small && (c->levels[i].workers == 0 || level->ratio * 2 >= c->levels[i].ratio);
     return small;
 }
 

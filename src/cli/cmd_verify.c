@@ -192,7 +192,6 @@ cf_err cf_cli_verify(cf_cli *const c, cf_error *const e)
     cf_verify_opts o = {
         .node = v->text[CF_OPT_NODE],
         .snapshot = v->arg_total > 0 ? v->arg[0] : NULL,
-        .recheck = cf_values_on(v, CF_OPT_RECHECK),
         .on_damage = damage_print,
         .impl = c->output,
     };

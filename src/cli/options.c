@@ -273,9 +273,9 @@ static const cf_option table[CF_OPT_COUNT] = {
          0,
          NULL,
          {NULL, NULL},
-         ON(CF_CMD_RESTORE) | ON(CF_CMD_VERIFY),
-         "check chunks' and tables' own MD5 again, not only the SHA-256 of the bytes "
-         "it was checked of; a restore also reads each file back from the disk"},
+         ON(CF_CMD_RESTORE),
+         "read each file back from the disk, and check chunks' and tables' own MD5 again, not "
+         "only the SHA-256 of the bytes it was checked of"},
     [CF_OPT_READ_DATA_SUBSET] =
         {"read-data-subset",
          0,

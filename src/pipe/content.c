@@ -8,17 +8,17 @@
 #include <stdio.h>
 
 #include "pipe/content_ahead.h"
+#include "pipe/file_digest.h"
 #include "pipe/frames.h"
 #include "s3/base/alloc.h"
-#include "s3/base/hash.h"
 #include "store/digest.h"
 
 /* The file under way. */
 typedef struct whole {
-    cf_hash sha256, md5;
-    uint64_t offset;                            /* so far */
-    uint8_t head[CF_CERT_LEN_MAX];              /* its first bytes */
-    uint8_t tail[CF_CERT_LEN_MAX + CF_MD5_LEN]; /* its last ones so far, tail_len of them */
+    cf_file_digest digest;
+    uint64_t offset;               /* so far */
+    uint8_t head[CF_CERT_LEN_MAX]; /* its first bytes */
+    uint8_t tail[CF_CERT_LEN_MAX]; /* its last ones so far, tail_len of them */
     size_t tail_len;
     bool broken; /* an extent was passed over, or is damaged */
 } whole;
@@ -47,8 +47,7 @@ void cf_content_free(cf_content *const c)
         return;
     cf_frames_free(c->frames);
     cf_ahead_deinit(&c->ahead);
-    cf_hash_deinit(&c->file.sha256);
-    cf_hash_deinit(&c->file.md5);
+    cf_file_digest_deinit(&c->file.digest);
     cf_hash_deinit(&c->part);
     cf_digest_check_deinit(&c->stored);
     cf_free(c);
@@ -70,13 +69,13 @@ cf_err cf_content_new(const cf_content_opts *const opts, cf_content **const ret,
 
 static cf_err whole_begin(cf_content *const c, cf_error *const e)
 {
+    const cf_content_item *const item = &c->items[c->at.item];
     whole *const w = &c->file;
 
     w->offset = 0;
     w->tail_len = 0;
     w->broken = false;
-    CF_TRY(cf_hash_init(&w->sha256, CF_HASH_SHA256, e));
-    return c->items[c->at.item].ends_with_md5 ? cf_hash_init(&w->md5, CF_HASH_MD5, e) : CF_OK;
+    return cf_file_digest_init(&w->digest, item->ends_with_md5, item->line.size_bytes, e);
 }
 
 /* Head and tail, which the certificate is. */
@@ -94,27 +93,14 @@ static void ends_keep(whole *const w, const cf_slice s)
     w->tail_len = keep + take;
 }
 
-/* The MD5 covers all but the last 16 bytes of the file. */
-static cf_err md5_add(whole *const w, const uint64_t size_bytes, const cf_slice s,
-                      cf_error *const e)
-{
-    const uint64_t end = size_bytes < CF_MD5_LEN ? 0 : size_bytes - CF_MD5_LEN;
-    const uint64_t left = w->offset < end ? end - w->offset : 0;
-
-    return cf_hash_update(&w->md5, cf_slice_of(s.ptr, s.len < left ? s.len : (size_t)left), e);
-}
-
 /* Content, in order. After damage nothing counts for the file as a whole. */
 static cf_err whole_add(cf_content *const c, const cf_slice s, cf_error *const e)
 {
-    const cf_content_item *const item = &c->items[c->at.item];
     whole *const w = &c->file;
 
     CF_ENSURE(!c->opts.world->stopping(c->opts.world->impl), e, CF_ERR_INTERRUPTED, "interrupted");
     if (!w->broken) {
-        CF_TRY(cf_hash_update(&w->sha256, s, e));
-        if (item->ends_with_md5)
-            CF_TRY(md5_add(w, item->line.size_bytes, s, e));
+        CF_TRY(cf_file_digest_update(&w->digest, s, e));
         ends_keep(w, s);
     }
     w->offset += s.len;
@@ -133,13 +119,12 @@ static cf_err zeros_add(cf_content *const c, const uint64_t to, cf_error *const 
     return CF_OK;
 }
 
-static cf_err hash_compare(cf_hash *const h, const uint8_t *const expected, const size_t len,
-                           const char *const what, const char *const who, cf_error *const e)
+static cf_err digest_compare(const uint8_t *const found, const uint8_t *const expected,
+                             const size_t len, const char *const what, const char *const who,
+                             cf_error *const e)
 {
-    uint8_t found[CF_SHA256_LEN];
     char found_hex[CF_SHA256_HEX_SIZE], expected_hex[CF_SHA256_HEX_SIZE];
 
-    CF_TRY(cf_hash_final(h, found, e));
     cf_hex_render(cf_slice_of(found, len), found_hex);
     cf_hex_render(cf_slice_of(expected, len), expected_hex);
     CF_ENSURE(memcmp(found, expected, len) == 0, e, CF_ERR_DAMAGE, "%s is %s, %s %s", what,
@@ -165,16 +150,18 @@ static cf_err whole_check(cf_content *const c, cf_error *const e)
 {
     const cf_content_item *const item = &c->items[c->at.item];
     whole *const w = &c->file;
+    uint8_t found[CF_SHA256_LEN];
 
-    CF_TRY(hash_compare(&w->sha256, item->line.sha256, CF_SHA256_LEN, "its SHA-256",
-                        "the manifest says", e));
+    CF_TRY(cf_file_digest_end(&w->digest, found, e));
+    CF_TRY(digest_compare(found, item->line.sha256, CF_SHA256_LEN, "its SHA-256",
+                          "the manifest says", e));
     CF_TRY(cert_check(w, &item->line, e));
     if (!item->ends_with_md5)
         return CF_OK;
-    CF_ENSURE(w->tail_len >= CF_MD5_LEN, e, CF_ERR_DAMAGE, "its %llu bytes cannot end with an MD5",
-              (unsigned long long)item->line.size_bytes);
-    return hash_compare(&w->md5, w->tail + w->tail_len - CF_MD5_LEN, CF_MD5_LEN, "its MD5",
-                        "its last bytes say", e);
+    CF_ENSURE(item->line.size_bytes >= CF_MD5_LEN, e, CF_ERR_DAMAGE,
+              "its %llu bytes cannot end with an MD5", (unsigned long long)item->line.size_bytes);
+    return digest_compare(w->digest.md5_found, w->digest.md5_expected, CF_MD5_LEN, "its MD5",
+                          "its last bytes say", e);
 }
 
 /* ---- one extent ---- */
@@ -284,9 +271,13 @@ static cf_err extent_check(cf_content *const c, const uint8_t *const ready, cf_e
     if (err != CF_OK && cf_frames_window_too_large(c->frames))
         err = extent_decode_large(c, ready, e);
     CF_TRY(err);
-    if (x->has_sha256)
-        CF_TRY(hash_compare(&c->part, x->sha256, CF_SHA256_LEN, "the SHA-256 of the extent",
-                            "the manifest says", e));
+    if (x->has_sha256) {
+        uint8_t found[CF_SHA256_LEN];
+
+        CF_TRY(cf_hash_final(&c->part, found, e));
+        CF_TRY(digest_compare(found, x->sha256, CF_SHA256_LEN, "the SHA-256 of the extent",
+                              "the manifest says", e));
+    }
     if (!c->has_stored)
         return CF_OK;
     CF_TRY(cf_digest_check_end(&c->stored, e));

@@ -9,7 +9,7 @@ void cf_download_file_free(cf_download_file *const f)
 {
     if (f == NULL)
         return;
-    cf_file_hashes_deinit(&f->hashes);
+    cf_file_digest_deinit(&f->digest);
     cf_free(f->extents);
     cf_free(f->frames);
     cf_free(f->packs);

@@ -29,6 +29,7 @@
 #include <stdatomic.h>
 
 #include "pipe/download.h"
+#include "pipe/file_digest.h"
 #include "pipe/frames.h"
 #include "pipe/memory_plan.h"
 #include "s3/base/cleanup.h"
@@ -88,13 +89,6 @@ CF_NODISCARD cf_err cf_extents_check(const cf_download_item *item, cf_error *e);
 CF_NODISCARD cf_err cf_download_plan(uint64_t memory_bytes, uint32_t jobs, uint32_t *ret_workers,
                                      cf_error *e);
 
-typedef struct cf_file_hashes {
-    bool begun;
-    cf_hash sha256, md5;      /* md5: only when it is wanted */
-    uint8_t tail[CF_MD5_LEN]; /* then: the last bytes of the file */
-} cf_file_hashes;
-void cf_file_hashes_deinit(cf_file_hashes *h);
-
 typedef struct cf_download_file {
     struct cf_download_file *next;
     cf_download_item item;   /* extents point to our copy */
@@ -107,7 +101,8 @@ typedef struct cf_download_file {
     bool is_verifying;       /* lock */
     bool is_done;            /* lock; result is complete */
     uint64_t hashed;         /* lock; bytes of the file: who has the next ones has the turn */
-    cf_file_hashes hashes;   /* of whoever has the turn */
+    cf_file_digest digest;   /* of whoever has the turn */
+    bool digest_begun;
     cf_download_result result;
 } cf_download_file;
 

@@ -5,45 +5,8 @@
  */
 #include "pipe/download_inner.h"
 
-void cf_file_hashes_deinit(cf_file_hashes *const h)
-{
-    cf_hash_deinit(&h->sha256);
-    cf_hash_deinit(&h->md5);
-}
-
-static cf_err hashes_begin(cf_file_hashes *const h, const bool md5, cf_error *const e)
-{
-    if (h->begun)
-        return CF_OK;
-    CF_TRY(cf_hash_init(&h->sha256, CF_HASH_SHA256, e));
-    if (md5)
-        CF_TRY(cf_hash_init(&h->md5, CF_HASH_MD5, e));
-    h->begun = true;
-    return CF_OK;
-}
-
-/* The MD5 covers all but the file's last bytes, and those are kept. */
-static cf_err md5_update(cf_file_hashes *const h, const uint64_t size_bytes, const uint64_t offset,
-                         const cf_slice s, cf_error *const e)
-{
-    const uint64_t end = size_bytes - CF_MD5_LEN;
-    const size_t before = offset >= end ? 0 : end - offset < s.len ? (size_t)(end - offset) : s.len;
-
-    if (before < s.len)
-        memcpy(h->tail + (offset + before - end), s.ptr + before, s.len - before);
-    return cf_hash_update(&h->md5, cf_slice_of(s.ptr, before), e);
-}
-
-static cf_err hashes_add(cf_file_hashes *const h, const cf_download_item *const item,
-                         const bool md5, const uint64_t offset, const cf_slice s, cf_error *const e)
-{
-    CF_TRY(cf_hash_update(&h->sha256, s, e));
-    return md5 ? md5_update(h, item->size_bytes, offset, s, e) : CF_OK;
-}
-
 /* Zeros that are on no disk need not be read to be known. */
-static cf_err hole_add(const cf_download *const d, cf_file_hashes *const h,
-                       const cf_download_item *const item, const bool md5, uint64_t offset,
+static cf_err hole_add(const cf_download *const d, cf_file_digest *const h, uint64_t offset,
                        const uint64_t to, cf_error *const e)
 {
     enum { SLICE_BYTES = 256 * 1024 };
@@ -53,7 +16,7 @@ static cf_err hole_add(const cf_download *const d, cf_file_hashes *const h,
         const size_t len = to - offset < sizeof(zeros) ? (size_t)(to - offset) : sizeof(zeros);
 
         CF_TRY(cf_download_check_stop(d, e));
-        CF_TRY(hashes_add(h, item, md5, offset, cf_slice_of(zeros, len), e));
+        CF_TRY(cf_file_digest_update(h, cf_slice_of(zeros, len), e));
         offset += len;
     }
     return CF_OK;
@@ -68,11 +31,11 @@ static bool md5_inline(const cf_download_item *const item)
 cf_err cf_download_hash(cf_download *const d, cf_download_file *const f, const uint64_t from,
                         const uint64_t offset, const cf_slice content, cf_error *const e)
 {
-    const bool md5 = md5_inline(&f->item);
-
-    CF_TRY(hashes_begin(&f->hashes, md5, e));
-    CF_TRY(hole_add(d, &f->hashes, &f->item, md5, from, offset, e));
-    CF_TRY(hashes_add(&f->hashes, &f->item, md5, offset, content, e));
+    if (!f->digest_begun)
+        CF_TRY(cf_file_digest_init(&f->digest, md5_inline(&f->item), f->item.size_bytes, e));
+    f->digest_begun = true;
+    CF_TRY(hole_add(d, &f->digest, from, offset, e));
+    CF_TRY(cf_file_digest_update(&f->digest, content, e));
     (void)atomic_fetch_add(&d->verified_bytes, content.len);
     return CF_OK;
 }
@@ -101,23 +64,22 @@ static uint64_t data_seek(const cf_download *const d, const cf_download_item *co
     return data < item->size_bytes ? data : item->size_bytes;
 }
 
-static cf_err hashes_check(cf_file_hashes *const h, const cf_download_item *const item,
-                           const bool md5, cf_error *const e)
+static cf_err digest_check(cf_file_digest *const h, const cf_download_item *const item,
+                           cf_error *const e)
 {
     uint8_t found[CF_SHA256_LEN];
     char expected_hex[CF_SHA256_HEX_SIZE], found_hex[CF_SHA256_HEX_SIZE];
 
-    CF_TRY(cf_hash_final(&h->sha256, found, e));
+    CF_TRY(cf_file_digest_end(h, found, e));
     cf_hex_render(cf_slice_of(item->sha256, CF_SHA256_LEN), expected_hex);
     cf_hex_render(cf_slice_of(found, CF_SHA256_LEN), found_hex);
     CF_ENSURE(memcmp(found, item->sha256, CF_SHA256_LEN) == 0, e, CF_ERR_DAMAGE,
               "its SHA-256 is %s, the manifest says %s", found_hex, expected_hex);
-    if (!md5)
+    if (!h->with_md5)
         return CF_OK;
-    CF_TRY(cf_hash_final(&h->md5, found, e));
-    cf_hex_render(cf_slice_of(h->tail, CF_MD5_LEN), expected_hex);
-    cf_hex_render(cf_slice_of(found, CF_MD5_LEN), found_hex);
-    CF_ENSURE(memcmp(found, h->tail, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE,
+    cf_hex_render(cf_slice_of(h->md5_expected, CF_MD5_LEN), expected_hex);
+    cf_hex_render(cf_slice_of(h->md5_found, CF_MD5_LEN), found_hex);
+    CF_ENSURE(memcmp(h->md5_found, h->md5_expected, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE,
               "its MD5 is %s, its last bytes say %s", found_hex, expected_hex);
     return CF_OK;
 }
@@ -127,15 +89,15 @@ static cf_err read_back(cf_download_worker *const w, const cf_download_item *con
 {
     cf_download *const d = w->d;
     const cf_fs *const fs = d->opts.fs;
-    CF_CLEANUP(cf_file_hashes_deinit) cf_file_hashes h = {0};
+    CF_CLEANUP(cf_file_digest_deinit) cf_file_digest h = {0};
     uint8_t *bytes = NULL;
 
-    CF_TRY(hashes_begin(&h, item->ends_with_md5, e));
+    CF_TRY(cf_file_digest_init(&h, item->ends_with_md5, item->size_bytes, e));
     CF_TRY(cf_frames_borrow(w->frames, &bytes, e));
     for (uint64_t offset = 0; offset < item->size_bytes;) {
         const uint64_t data = data_seek(d, item, offset);
 
-        CF_TRY(hole_add(d, &h, item, item->ends_with_md5, offset, data, e));
+        CF_TRY(hole_add(d, &h, offset, data, e));
         offset = data;
         const uint64_t left = item->size_bytes - offset;
         const size_t len = left < CF_DOWNLOAD_READ_BYTES ? (size_t)left : CF_DOWNLOAD_READ_BYTES;
@@ -145,11 +107,11 @@ static cf_err read_back(cf_download_worker *const w, const cf_download_item *con
         CF_TRY(fs->ops->pread(fs, item->fd, bytes, len, offset, &got, e));
         CF_ENSURE(got == len, e, CF_ERR_DAMAGE, "it ended at %llu of %llu bytes",
                   (unsigned long long)(offset + got), (unsigned long long)item->size_bytes);
-        CF_TRY(hashes_add(&h, item, item->ends_with_md5, offset, cf_slice_of(bytes, len), e));
+        CF_TRY(cf_file_digest_update(&h, cf_slice_of(bytes, len), e));
         offset += len;
         (void)atomic_fetch_add(&d->verified_bytes, len);
     }
-    return hashes_check(&h, item, item->ends_with_md5, e);
+    return digest_check(&h, item, e);
 }
 
 /* All of it passed by and was written: a hole may be left at its end. */
@@ -159,7 +121,7 @@ static cf_err written_check(cf_download *const d, cf_download_file *const f, cf_
 
     CF_TRY(cf_download_turn_wait(d, f, /* follows= */ 0, &hashed, e));
     CF_TRY(cf_download_hash(d, f, hashed, f->item.size_bytes, cf_slice_of(NULL, 0), e));
-    return hashes_check(&f->hashes, &f->item, md5_inline(&f->item), e);
+    return digest_check(&f->digest, &f->item, e);
 }
 
 static cf_err content_check(cf_download_worker *const w, cf_download_file *const f,

@@ -3,36 +3,32 @@
  * Hash: SHA-256 and MD5 of whole files, so one thread, in order. Runs before the workers, because
  * they give the block away.
  */
-#include "pipe/hash_pair.h"
+#include "pipe/file_digest.h"
 #include "pipe/upload_inner.h"
 
 enum {
-    ZEROS_BYTES = 128 * 1024, /* of a hole, hashed again and again */
-    MD5_TAIL_BYTES = 16,
+    ZEROS_BYTES = 128 * 1024,            /* of a hole, hashed again and again */
     CERT_READ_MIN = 2 * CF_CERT_LEN_MAX, /* a smaller file has no certificate */
 };
 
 /* The running hashes of the file under way. */
 typedef struct hasher {
-    cf_hash sha256;
-    cf_hash_pair pair;             /* instead of it, of files with an MD5 */
+    cf_file_digest digest;
     uint8_t tail[CF_CERT_LEN_MAX]; /* the last bytes so far, right-aligned */
 } hasher;
 
 static void hasher_deinit(hasher *const h)
 {
-    cf_hash_deinit(&h->sha256);
-    cf_hash_pair_deinit(&h->pair);
+    cf_file_digest_deinit(&h->digest);
 }
 
 static cf_err file_begin(hasher *const h, const cf_piece *const p, cf_error *const e)
 {
-    if (p->file->item.ends_with_md5)
-        CF_TRY(cf_hash_pair_init(&h->pair, /* plain= */ false, e));
-    else
-        CF_TRY(cf_hash_init(&h->sha256, CF_HASH_SHA256, e));
+    const cf_upload_item *const item = &p->file->item;
+
+    CF_TRY(cf_file_digest_init(&h->digest, item->ends_with_md5, item->read_bytes, e));
     memset(h->tail, 0, sizeof(h->tail));
-    if (p->file->item.read_bytes >= CERT_READ_MIN && p->source_bytes >= CERT_READ_MIN && !p->hole)
+    if (item->read_bytes >= CERT_READ_MIN && p->source_bytes >= CERT_READ_MIN && !p->hole)
         memcpy(p->file->result.head, p->block->data, CF_CERT_LEN_MAX);
     return CF_OK;
 }
@@ -45,39 +41,19 @@ static void tail_keep(hasher *const h, const cf_slice s)
     memcpy(h->tail + sizeof(h->tail) - fresh, s.ptr + s.len - fresh, fresh);
 }
 
-/* MD5 covers all but the last 16 of read_bytes. */
-static cf_err pair_update(hasher *const h, const cf_piece *const p, cf_error *const e)
-{
-    const uint64_t total = p->file->item.read_bytes;
-    const uint64_t end = total < MD5_TAIL_BYTES ? 0 : total - MD5_TAIL_BYTES;
-    const uint64_t left = p->file_offset < end ? end - p->file_offset : 0;
-    const cf_slice s = cf_slice_of(p->block->data, p->source_bytes);
-    const size_t both = left < s.len ? (size_t)left : s.len;
-
-    CF_TRY(cf_hash_pair_update(&h->pair, cf_slice_of(s.ptr, both), e));
-    if (both == s.len)
-        return CF_OK;
-    if (p->file_offset + both == end)
-        CF_TRY(cf_hash_pair_md5(&h->pair, p->file->result.md5_found, e));
-    return cf_hash_pair_update(&h->pair, cf_slice_of(s.ptr + both, s.len - both), e);
-}
-
 static cf_err bytes_update(hasher *const h, const cf_piece *const p, cf_error *const e)
 {
     const cf_slice s = cf_slice_of(p->block->data, p->source_bytes);
 
-    if (p->file->item.ends_with_md5)
-        CF_TRY(pair_update(h, p, e));
-    else
-        CF_TRY(cf_hash_update(&h->sha256, s, e));
+    CF_TRY(cf_file_digest_update(&h->digest, s, e));
     tail_keep(h, s);
     p->file->result.read_bytes += p->source_bytes;
     return CF_OK;
 }
 
 /* A hole may be huge: look at the wish to stop. */
-static cf_err hole_update(const cf_upload *const u, hasher *const h,
-                          const cf_upload_item *const item, uint64_t left, cf_error *const e)
+static cf_err hole_update(const cf_upload *const u, hasher *const h, uint64_t left,
+                          cf_error *const e)
 {
     static const uint8_t zeros[ZEROS_BYTES];
 
@@ -85,8 +61,7 @@ static cf_err hole_update(const cf_upload *const u, hasher *const h,
         const cf_slice s = cf_slice_of(zeros, left < sizeof(zeros) ? (size_t)left : sizeof(zeros));
         if (slices % 64 == 0)
             CF_TRY(cf_upload_check_stop(u, e));
-        CF_TRY(item->ends_with_md5 ? cf_hash_pair_update(&h->pair, s, e)
-                                   : cf_hash_update(&h->sha256, s, e));
+        CF_TRY(cf_file_digest_update(&h->digest, s, e));
         left -= s.len;
     }
     return CF_OK;
@@ -100,15 +75,15 @@ static cf_err file_end(const cf_upload *const u, hasher *const h, const cf_piece
 
     r->size_bytes = p->cut ? p->file_offset + p->source_bytes : item->size_bytes;
     if (!p->cut)
-        CF_TRY(hole_update(u, h, item, item->size_bytes - item->read_bytes, e));
-    CF_TRY(item->ends_with_md5 ? cf_hash_pair_sha256(&h->pair, r->sha256, e)
-                               : cf_hash_final(&h->sha256, r->sha256, e));
+        CF_TRY(hole_update(u, h, item->size_bytes - item->read_bytes, e));
+    CF_TRY(cf_file_digest_end(&h->digest, r->sha256, e));
     if (item->read_bytes >= CERT_READ_MIN)
         memcpy(r->tail, h->tail, sizeof(r->tail));
     if (item->ends_with_md5) {
-        memcpy(r->md5_expected, h->tail + sizeof(h->tail) - MD5_TAIL_BYTES, MD5_TAIL_BYTES);
-        r->md5_ok = item->read_bytes >= MD5_TAIL_BYTES &&
-                    memcmp(r->md5_expected, r->md5_found, MD5_TAIL_BYTES) == 0;
+        memcpy(r->md5_expected, h->digest.md5_expected, CF_MD5_LEN);
+        memcpy(r->md5_found, h->digest.md5_found, CF_MD5_LEN);
+        r->md5_ok = item->read_bytes >= CF_MD5_LEN &&
+                    memcmp(r->md5_expected, r->md5_found, CF_MD5_LEN) == 0;
     }
     return CF_OK;
 }
@@ -121,7 +96,7 @@ static cf_err piece_hash(const cf_upload *const u, hasher *const h, const cf_pie
     if (p->first)
         CF_TRY(file_begin(h, p, e));
     if (p->hole)
-        CF_TRY(hole_update(u, h, &p->file->item, p->source_bytes, e));
+        CF_TRY(hole_update(u, h, p->source_bytes, e));
     else if (p->source_bytes > 0)
         CF_TRY(bytes_update(h, p, e));
     return p->last ? file_end(u, h, p, e) : CF_OK;

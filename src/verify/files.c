@@ -141,9 +141,7 @@ static cf_err content_read(file_look *const f, const cf_file_line *const l, cons
                                .runs_prefix = f->n->runs_prefix};
     const cf_pool_line line = {
         .line = l,
-        /* The SHA-256 is of bytes whose MD5 the backup checked, or said that it did not. */
-        .ends_with_md5 = (v->opts->recheck || l->md5_unchecked) && f->profile != NULL &&
-                         f->profile->ends_with_md5(l),
+        .ends_with_md5 = f->profile != NULL && f->profile->ends_with_md5(l),
         .segment = f->segment->key,
         .snapshot = f->s->id,
         .packs = f->packs,

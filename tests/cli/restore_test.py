@@ -49,7 +49,7 @@ class Targets(pieces.Small):
         self.ferry(*words, self.dir / "plain", "--connections", 3)
         self.ferry(*words, self.dir / "again", "--recheck")
         self.assertEqual(tree(self.dir / "plain"), tree(self.dir / "again"))
-        self.ferry("verify", "--repo", repo.url, "--node", "kdb-1", "--read-data", "--recheck")
+        self.ferry("verify", "--repo", repo.url, "--node", "kdb-1", "--read-data")
 
     def test_target_is_the_node_itself(self):
         repo, db = self.repository_copy(), self.node_copy()

@@ -79,7 +79,7 @@ static void test_nth_allocation_fails(void **state)
         if (err != CF_OK)
             assert_int_equal(err, CF_ERR_NO_MEMORY);
     }
-    assert_true(n > 8);
+    assert_true(n > 6);
     trip_deinit(&t);
 }
 
