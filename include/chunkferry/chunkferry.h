@@ -135,6 +135,7 @@ typedef struct cf_restore_opts {
     const char *index_target; /* NULL: <target>/index */
     const char *owner;        /* NULL, or "user[:group]", names or numbers */
     bool recheck; /* read each file back from the disk, and check chunks' and tables' own MD5 too */
+    bool no_verify_source; /* not even the MD5 of a file of which no backup checked it */
     bool dry_run;
 } cf_restore_opts;
 

@@ -49,6 +49,7 @@ cf_err cf_cli_restore(cf_cli *const c, cf_error *const e)
         .index_target = v->text[CF_OPT_INDEX_TARGET],
         .owner = v->text[CF_OPT_OWNER],
         .recheck = cf_values_on(v, CF_OPT_RECHECK),
+        .no_verify_source = cf_values_on(v, CF_OPT_NO_VERIFY_SOURCE),
         .dry_run = cf_values_on(v, CF_OPT_DRY_RUN),
     };
 

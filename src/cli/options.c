@@ -138,9 +138,9 @@ static const cf_option table[CF_OPT_COUNT] = {
                                  0,
                                  NULL,
                                  {NULL, NULL},
-                                 ON(CF_CMD_BACKUP),
+                                 ON(CF_CMD_BACKUP) | ON(CF_CMD_RESTORE),
                                  "do not hold chunks and index tables against their own MD5: a "
-                                 "damaged one is stored as it is"},
+                                 "damaged one is stored as it is, and given back as it was stored"},
     [CF_OPT_TO_REPO] = {"to-repo",
                         0,
                         "URL",

@@ -80,7 +80,9 @@ static cf_err digest_check(cf_file_digest *const h, const cf_download_item *cons
     cf_hex_render(cf_slice_of(h->md5_expected, CF_MD5_LEN), expected_hex);
     cf_hex_render(cf_slice_of(h->md5_found, CF_MD5_LEN), found_hex);
     CF_ENSURE(memcmp(h->md5_found, h->md5_expected, CF_MD5_LEN) == 0, e, CF_ERR_DAMAGE,
-              "its MD5 is %s, its last bytes say %s", found_hex, expected_hex);
+              "its MD5 is %s, its last bytes say %s\nHINT: a backup with --no-verify-source stores "
+              "a damaged file as it found it; restore --no-verify-source gives it back so",
+              found_hex, expected_hex);
     return CF_OK;
 }
 

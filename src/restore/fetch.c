@@ -363,7 +363,8 @@ static cf_err line_restore(cf_restore *const r, const cf_file_line *const l, cf_
         .extents = l->extents,
         .extent_total = l->extent_total,
         /* The SHA-256 is of bytes whose MD5 the backup checked, or said that it did not. */
-        .ends_with_md5 = (r->opts->recheck || l->md5_unchecked) && r->profile->ends_with_md5(l),
+        .ends_with_md5 = (r->opts->recheck || l->md5_unchecked) && !r->opts->no_verify_source &&
+                         r->profile->ends_with_md5(l),
         .read_back = r->opts->recheck,
         .verify_only = f->tmp[0] == '\0',
         .synced_later = r->profile->is_tree,

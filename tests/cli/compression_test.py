@@ -112,7 +112,10 @@ class NoVerifySource(ferry.Case):
         for again in (False, True):
             if again:  # verified now, but the chunk is the parent's: it was not read
                 self.assertIs(self.backup(url, db).summary["source_verified"], True)
-            self.refused(4, "chunk-000001.000000", "restore", "--repo", url, "--node", "kdb-1", "latest", "--target", self.dir / f"back-{again}")
+            self.refused(4, "chunk-000001.000000", "restore", "--repo", url, "--node", "kdb-1", "latest", "--target", self.dir / f"back-{again}",
+                         hint="restore --no-verify-source")
+        self.restore(url, self.dir / "as-it-was", "--no-verify-source")
+        self.assertEqual((self.dir / "as-it-was/chunk-000001.000000").read_bytes(), bytes(bad))
         self.assertIn("its MD5 is", self.ferry("verify", "--repo", url, "--node", "kdb-1", "--read-data", code=4).out)
         self.refused(3, "is damaged", "backup", "--repo", url, "--node", "kdb-1", "--db", db, "--mode", "full")
 
