@@ -370,7 +370,8 @@ static cf_err latency_measure(cf_bench *const b, const cf_bench_op op, cf_error 
         us[l->total++] = cf_bench_now_us() - asked_us;
     }
     qsort(us, l->total, sizeof(us[0]), compare_u64);
-    l->median_ms = (double)us[l->total / 2] / 1e3;
+    const size_t middle = l->total / 2;
+    l->median_ms = (double)us[middle] / 1e3;
     l->worst_ms = (double)us[l->total - 1] / 1e3;
     return CF_OK;
 }
