@@ -32,17 +32,19 @@ static void expected_keep(cf_file_digest *const d, const cf_slice s)
 
 cf_err cf_file_digest_update(cf_file_digest *const d, cf_slice s, cf_error *const e)
 {
+    if (s.len == 0) /* it may point nowhere */
+        return CF_OK;
     if (!d->with_md5)
         return cf_hash_update(&d->sha256, s, e);
     const uint64_t left = d->at < d->md5_end ? d->md5_end - d->at : 0;
     const size_t both = left < s.len ? (size_t)left : s.len;
 
-    CF_TRY(cf_hash_pair_update(&d->pair, cf_slice_of(s.ptr, both), e));
-    d->at += both;
-    if (both == s.len && left > both)
-        return CF_OK;
-    if (both > 0 && d->at == d->md5_end)
-        CF_TRY(cf_hash_pair_md5(&d->pair, d->md5_found, e));
+    if (both > 0) {
+        CF_TRY(cf_hash_pair_update(&d->pair, cf_slice_of(s.ptr, both), e));
+        d->at += both;
+        if (d->at == d->md5_end)
+            CF_TRY(cf_hash_pair_md5(&d->pair, d->md5_found, e));
+    }
     s = cf_slice_of(s.ptr + both, s.len - both);
     if (s.len == 0)
         return CF_OK;
