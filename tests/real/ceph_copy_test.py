@@ -2,11 +2,10 @@
 """Copies out of and into a real server that ci/server-ceph starts: to a directory, back into the bucket, and the node starts from it."""
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-sys.path.insert(0, "tests/cli")
+sys.path[:0] = ["tests/cli", "tests/real"]
 import ferry  # noqa: E402
+import server  # noqa: E402
 
 URL = "s3://copies/prod"
 
@@ -63,17 +62,8 @@ def damage(env, scratch, target):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="chunkferry-real.") as scratch:
-        server = f"{scratch}/server"
-        started = subprocess.run(["ci/server-ceph", "start", server], stdout=subprocess.PIPE, text=True)
-        if started.returncode == 77:
-            ferry.skip("ci/server-ceph cannot run here")
-        assert started.returncode == 0, "ci/server-ceph did not start"
-        try:
-            told = dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
-            copies(ferry.environment(**{k: v.strip("'\"") for k, v in told.items() if k.startswith("AWS_")}), Path(scratch))
-        finally:
-            subprocess.run(["ci/server-ceph", "stop", server], check=False)
+    with server.started("ci/server-ceph") as (told, scratch):
+        copies(ferry.environment(**server.credentials(told)), scratch)
 
 
 main()

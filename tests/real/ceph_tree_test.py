@@ -4,12 +4,11 @@ journal names, which prune finds and ends; and all is verified once more."""
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-sys.path.insert(0, "tests/cli")
+sys.path[:0] = ["tests/cli", "tests/real"]
 import ferry  # noqa: E402
+import server  # noqa: E402
 import tree  # noqa: E402
 from s3.client import Client  # noqa: E402
 
@@ -62,28 +61,19 @@ def killed(env, source):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="chunkferry-real.") as scratch:
-        server = f"{scratch}/server"
-        started = subprocess.run(["ci/server-ceph", "start", server], stdout=subprocess.PIPE, text=True)
-        if started.returncode == 77:
-            ferry.skip("ci/server-ceph cannot run here")
-        assert started.returncode == 0, "ci/server-ceph did not start"
-        try:
-            told = dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
-            env = ferry.environment(**{k: v.strip("'\"") for k, v in told.items() if k.startswith("AWS_")})
-            source = Path(scratch) / "source"
-            make(source)
-            go(env, "init", "--repo", URL)
-            round_trip(env, source, Path(scratch) / "one")
-            killed(env, source)
-            assert go(env, "prune", "--repo", URL, "--keep-last", "1").summary["uploads_aborted"] == 0, "it was not fenced yet"
-            go(env, "unlock", "--repo", URL, "--node", "t", "--force")
-            pruned = go(env, "prune", "--repo", URL, "--keep-last", "1").summary
-            assert pruned["uploads_aborted"] == 1 and uploads(env) == 0, pruned
-            round_trip(env, source, Path(scratch) / "two")
-            print("an upload that no journal named: found by ListMultipartUploads and ended")
-        finally:
-            subprocess.run(["ci/server-ceph", "stop", server], check=False)
+    with server.started("ci/server-ceph") as (told, scratch):
+        env = ferry.environment(**server.credentials(told))
+        source = scratch / "source"
+        make(source)
+        go(env, "init", "--repo", URL)
+        round_trip(env, source, scratch / "one")
+        killed(env, source)
+        assert go(env, "prune", "--repo", URL, "--keep-last", "1").summary["uploads_aborted"] == 0, "it was not fenced yet"
+        go(env, "unlock", "--repo", URL, "--node", "t", "--force")
+        pruned = go(env, "prune", "--repo", URL, "--keep-last", "1").summary
+        assert pruned["uploads_aborted"] == 1 and uploads(env) == 0, pruned
+        round_trip(env, source, scratch / "two")
+        print("an upload that no journal named: found by ListMultipartUploads and ended")
 
 
 main()

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, "tests/cli")
 import by_hand  # noqa: E402
 import ferry  # noqa: E402
+import server  # noqa: E402
 
 
 def live_node(env, url, scratch):
@@ -90,27 +90,17 @@ def every_fixture(env, url):
 
 def main(script, tls=False):
     """script: ci/server-X. Starts it in a scratch folder, goes through all of it, stops it."""
-    with tempfile.TemporaryDirectory(prefix="chunkferry-real.") as scratch:
-        server = f"{scratch}/server"
-        started = subprocess.run([script, "start", server], stdout=subprocess.PIPE, text=True)
-        if started.returncode == 77:
-            ferry.skip(f"{script} cannot run here")
-        assert started.returncode == 0, f"{script} did not start"
-        try:
-            told = dict(line.split("=", 1) for line in started.stdout.split() if "=" in line)
-            keys = {k: v.strip("'\"") for k, v in told.items()}
-            aws = {k: v for k, v in keys.items() if k.startswith("AWS_")}
-            env = ferry.environment(**aws)
-            live_node(env, "s3://roundtrip/live", scratch)
-            restored_by_hand(env, "s3://roundtrip/live", scratch)
-            large_pack(env, "s3://roundtrip/live", scratch)
-            measured(env, "s3://roundtrip/live", scratch)
-            if tls:
-                secure = ferry.environment(**{**aws, "AWS_ENDPOINT_URL_S3": keys["CHUNKFERRY_TLS_ENDPOINT"], "AWS_CA_BUNDLE": keys["CHUNKFERRY_CA_BUNDLE"]})
-                refused = ferry.run("list", "--repo", "s3://roundtrip/live", env={**secure, "AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
-                assert refused.code != 0, "a certificate of an unknown authority was accepted"
-                subprocess.run(["rm", "-rf", f"{scratch}/node", f"{scratch}/restored"], check=True)
-                live_node(secure, "s3://roundtrip/secure", scratch)
-            every_fixture(env, "s3://roundtrip/fixtures")
-        finally:
-            subprocess.run([script, "stop", server], check=False)
+    with server.started(script) as (told, scratch):
+        aws = server.credentials(told)
+        env = ferry.environment(**aws)
+        live_node(env, "s3://roundtrip/live", scratch)
+        restored_by_hand(env, "s3://roundtrip/live", scratch)
+        large_pack(env, "s3://roundtrip/live", scratch)
+        measured(env, "s3://roundtrip/live", scratch)
+        if tls:
+            secure = ferry.environment(**{**aws, "AWS_ENDPOINT_URL_S3": told["CHUNKFERRY_TLS_ENDPOINT"], "AWS_CA_BUNDLE": told["CHUNKFERRY_CA_BUNDLE"]})
+            refused = ferry.run("list", "--repo", "s3://roundtrip/live", env={**secure, "AWS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"})
+            assert refused.code != 0, "a certificate of an unknown authority was accepted"
+            subprocess.run(["rm", "-rf", f"{scratch}/node", f"{scratch}/restored"], check=True)
+            live_node(secure, "s3://roundtrip/secure", scratch)
+        every_fixture(env, "s3://roundtrip/fixtures")
